@@ -162,6 +162,15 @@ pub enum Error {
         limit: u64,
     },
 
+    /// A value has more tags than [`MAX_TAGS`](crate::MAX_TAGS).
+    #[error("a value with {found} tags: expected at most {limit}")]
+    TooManyTags {
+        /// How many different tags it was to have.
+        found: usize,
+        /// The most.
+        limit: usize,
+    },
+
     /// `incr` or `decr` of a value that is not a number from 0 to 2^64 - 1 in decimal digits.
     #[error("not a number: expected 1 to 20 decimal digits, found {found}")]
     NotANumber {
@@ -180,10 +189,11 @@ pub enum Error {
         delta: u64,
     },
 
-    /// Another thread or process held the stripe's lock until the time limit; nothing was written.
-    #[error("stripe {stripe} was locked by another thread or process for {waited:?}; a stopped process may hold it")]
+    /// Another thread or process held the stripe's lock until the time limit, or closed the file in order to resize it;
+    /// nothing was written.
+    #[error("{}", busy(*stripe, *waited))]
     Busy {
-        /// The stripe.
+        /// The stripe; `u32::MAX` stands for the whole file.
         stripe: u32,
         /// The limit.
         waited: Duration,
@@ -199,6 +209,18 @@ pub enum Error {
     /// This thread or task holds the key's claim already, and would wait for itself for ever.
     #[error("this thread or task has claimed the key already{}", Advice::NotWithin.in_rust())]
     OwnClaim,
+
+    /// Creations of the key failed, and the key rests: see [`CreateOptions::rest`](crate::CreateOptions::rest).
+    #[error("creations of the key failed; the next one may begin in {left:?}")]
+    Resting {
+        /// How long the rest still lasts.
+        left: Duration,
+    },
+
+    /// Another caller's creation of the key, for which this caller waited, failed. Only callers with
+    /// [`CreateOptions::share_failure`](crate::CreateOptions::share_failure) get this.
+    #[error("the creation of the key by another caller failed")]
+    FailedElsewhere,
 
     /// The file's table of namespaces is full.
     #[error("all {namespaces} namespaces of {} are used{}", path.display(), Advice::MoreNamespaces.in_rust())]
@@ -216,6 +238,15 @@ pub enum Error {
         what: &'static str,
         /// The reason.
         detail: String,
+    },
+
+    /// The file cannot get another size now: see [`Cache::resize`](crate::Cache::resize). It is as it was.
+    #[error("cannot resize {}: {why}", path.display())]
+    NotResized {
+        /// The file.
+        path: PathBuf,
+        /// What is in the way.
+        why: String,
     },
 
     /// The cache was opened read-only.
@@ -300,7 +331,16 @@ impl Error {
             Error::ReadOnly(..) => ErrorCode::ReadOnly,
             Error::NoMemory { .. } => ErrorCode::NoMemory,
             Error::BufferTooSmall { .. } => ErrorCode::BufferTooSmall,
+            Error::NotResized { .. } => ErrorCode::NotResized,
+            Error::TooManyTags { .. } => ErrorCode::TooManyTags,
+            Error::Resting { .. } => ErrorCode::Resting,
+            Error::FailedElsewhere => ErrorCode::FailedElsewhere,
         }
+    }
+
+    /// Whether a write found the file closed, or about to be replaced by its successor.
+    pub(crate) fn says_closed(&self) -> bool {
+        matches!(self, Error::Busy { stripe: WHOLE_FILE, .. })
     }
 
     fn advice(&self) -> Option<Advice> {
@@ -321,6 +361,17 @@ impl Error {
             Error::NamespacesFull { .. } => Advice::MoreNamespaces,
             _ => return None,
         })
+    }
+}
+
+/// The number of a stripe that stands for all of a file.
+pub(crate) const WHOLE_FILE: u32 = u32::MAX;
+
+fn busy(stripe: u32, waited: Duration) -> String {
+    if stripe == WHOLE_FILE {
+        format!("another thread or process kept the file closed to writers for {waited:?}")
+    } else {
+        format!("stripe {stripe} was locked by another thread or process for {waited:?}; a stopped process may hold it")
     }
 }
 
@@ -345,9 +396,16 @@ impl Error {
         matches!(self, Error::BadFile { field, .. } if is_no_cache_file(field))
     }
 
-    /// Whether the error is the caller's mistake, not a failure of the cache.
-    pub(crate) fn is_of_caller(&self) -> bool {
-        matches!(self, Error::OwnClaim | Error::BadOption { .. })
+    /// Whether the cache failed. Otherwise the error is a mistake of the caller, or the failure of a creator.
+    pub(crate) fn is_of_cache(&self) -> bool {
+        !matches!(
+            self,
+            Error::OwnClaim
+                | Error::BadOption { .. }
+                | Error::TooManyTags { .. }
+                | Error::Resting { .. }
+                | Error::FailedElsewhere
+        )
     }
 
     /// Converts a failed allocation for a value.
@@ -386,18 +444,22 @@ fn io_kind(error: &Error) -> io::ErrorKind {
         Error::NotTrusted { .. } | Error::ReadOnly(_) => io::ErrorKind::PermissionDenied,
         Error::NoSpace { .. } => io::ErrorKind::StorageFull,
         Error::NoMemory { .. } => io::ErrorKind::OutOfMemory,
-        Error::BadOption { .. } | Error::KeyTooLong { .. } | Error::TooLarge { .. } | Error::BufferTooSmall { .. } => {
-            io::ErrorKind::InvalidInput
-        }
+        Error::BadOption { .. }
+        | Error::KeyTooLong { .. }
+        | Error::TooLarge { .. }
+        | Error::TooManyTags { .. }
+        | Error::BufferTooSmall { .. } => io::ErrorKind::InvalidInput,
         Error::Busy { .. } | Error::TimedOut { .. } => io::ErrorKind::TimedOut,
-        Error::OpenElsewhere(_) => io::ErrorKind::ResourceBusy,
+        Error::OpenElsewhere(_) | Error::NotResized { .. } => io::ErrorKind::ResourceBusy,
         Error::OwnClaim => io::ErrorKind::Deadlock,
+        Error::Resting { .. } => io::ErrorKind::WouldBlock,
         Error::NetworkFilesystem { .. } | Error::LeaseRefused(_) => io::ErrorKind::Unsupported,
         Error::Mismatch { .. }
         | Error::LocksLost { .. }
         | Error::UnknownStrategy { .. }
         | Error::SeatsFull { .. }
         | Error::NamespacesFull { .. }
+        | Error::FailedElsewhere
         | Error::Overflow { .. } => io::ErrorKind::Other,
     }
 }
@@ -442,6 +504,7 @@ mod tests {
             Error::NotANumber { found: "x".into() },
             Error::Overflow { value: 1, sign: '-', delta: 2 },
             Error::Busy { stripe: 1, waited },
+            Error::Busy { stripe: WHOLE_FILE, waited },
             Error::TimedOut { waited },
             Error::OwnClaim,
             Error::NamespacesFull { path: path(), namespaces: 1 },
@@ -449,6 +512,10 @@ mod tests {
             Error::ReadOnly(path()),
             Error::NoMemory { needed: 1 },
             Error::BufferTooSmall { needed: 2, given: 1 },
+            Error::NotResized { path: path(), why: "1 key is locked".into() },
+            Error::TooManyTags { found: 17, limit: 16 },
+            Error::Resting { left: waited },
+            Error::FailedElsewhere,
         ]
     }
 
@@ -466,6 +533,6 @@ mod tests {
         let mut numbers: Vec<u16> = all().iter().map(|error| error.code().number()).collect();
         numbers.dedup();
         numbers.sort_unstable();
-        assert_eq!(numbers, (1..=26).collect::<Vec<_>>());
+        assert_eq!(numbers, (1..=30).collect::<Vec<_>>());
     }
 }

@@ -20,6 +20,20 @@ pub enum Fault {
     DoubleClaim,
     /// A handle whose file was replaced goes on using the old file.
     Unfollowed,
+    /// Hard invalidations of tags cover nothing.
+    DeafToTags,
+    /// Soft invalidations of tags make nothing stale.
+    FreshThoughTagged,
+    /// A created value bears the clock of tags from its end, not from its beginning.
+    LateClock,
+    /// Writers do not look whether the file is closed, while it gets another size.
+    NotClosed,
+    /// A file that was closed is never opened to writers again.
+    LeftClosed,
+    /// A resize does not copy the tables and the clock of tags.
+    ForgottenTags,
+    /// A resize does not wait for keys that are locked.
+    MovedLocks,
 }
 
 #[cfg(not(all(feature = "faults", not(loom))))]

@@ -89,10 +89,10 @@ pub use api::AsyncCache;
 pub use api::{AsyncLocal, AsyncTyped};
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Changed, Claim, ClaimRequest, CreateError, CreateOptions, Created, CreatorOutput, Entries, Entry,
-    HottestFirst, Item, ItemId, KeyLock, Keys, Limit, LockOptions, Lookup, NamespaceDefaults, NamespaceOptions,
-    Options, Repair, RestoreOptions, Restored, Sample, SampleKind, SavedItem, SetOptions, Stamp, Stats, Stored,
-    StripeStats, Swap, Task, Values, Verification, Wait,
+    Cache, Changed, Claim, ClaimRequest, CreateError, CreateOptions, Created, CreatorOutput, Entries, Entry, Got,
+    HottestFirst, Item, ItemId, KeyLock, Keys, Limit, LockOptions, Lookup, Moment, NamespaceDefaults, NamespaceOptions,
+    NamespaceReads, Options, Repair, ResizeOptions, Resized, RestoreOptions, Restored, Sample, SampleKind, SavedItem,
+    SetOptions, Source, Stamp, Stats, Stored, StripeStats, Swap, Tap, TappedKey, Task, Values, Verification, Wait,
 };
 #[cfg(all(feature = "typed", not(loom)))]
 pub use api::{Local, LocalOptions, Typed};
@@ -105,13 +105,15 @@ pub use file::header::AfterCrash;
 #[cfg(not(loom))]
 pub use file::place::{default_path, default_paths};
 #[cfg(not(loom))]
-pub use file::settings::{DEFAULT_CAPACITY, OnMismatch};
+pub use file::settings::{DEFAULT_CAPACITY, LargePages, OnMismatch};
 pub use names::UnknownName;
 pub use store::Invalidation;
 #[cfg(not(loom))]
 pub use store::counters::Counters;
-pub use store::record::{MAX_KEY, record_size};
+pub use store::histograms::{Histogram, Times};
+pub use store::record::{MAX_KEY, record_size, tagged_record_size};
 pub use store::slot::Ring;
+pub use store::tag_words::MAX_TAGS;
 #[cfg(not(loom))]
 pub use store::verify::Problem;
 pub use sync::locks;
@@ -140,3 +142,12 @@ pub mod crash {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles the example of the page about tags.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tags.md")]
+struct Tags;
+/// Runs the examples of "Making it fast" as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/making-it-fast.md")]
+struct MakingItFast;

@@ -11,8 +11,8 @@ use common::raw::{LIVE, MAIN_OR_GHOST, Raw, header, stripe};
 use common::{Place, Random, must_end, proof, proven};
 use kennel::crash::{unwatch, watch};
 use kennel::{
-    Cache, CreateOptions, Expiry, Invalidation, LockStrategy, Lookup, NamespaceOptions, Options, SetOptions, Stamp,
-    Swap, Wait,
+    Cache, CreateOptions, Error, Expiry, Invalidation, LockStrategy, Lookup, NamespaceOptions, Options, SetOptions,
+    Stamp, Swap, Wait,
 };
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
@@ -135,8 +135,12 @@ fn use_all(cache: &Cache, round: u32) {
         value.map(|value| proven(n as u32, &value));
     }
     let items: Vec<_> = (0..KEYS).map(|n| (key(n), proof(n, round, 120))).collect();
-    assert!(cache.set_multi(&items, &SetOptions::new()).iter().all(Result::is_ok));
-    assert!(cache.delete_multi(&keys[..5]).iter().all(Result::is_ok));
+    // A word that says that the file is closed makes writes wait, and then fail.
+    let is_fine = |error: Option<&Error>| matches!(error, None | Some(Error::Busy { .. }));
+    let stored = cache.set_multi(&items, &SetOptions::new());
+    assert!(stored.iter().all(|result| is_fine(result.as_ref().err())), "{stored:?}");
+    let removed = cache.delete_multi(&keys[..5]);
+    assert!(removed.iter().all(|result| is_fine(result.as_ref().err())), "{removed:?}");
     let _ = cache.try_lock("a lock").map(|lock| lock.map(|lock| lock.is_protected()));
     let _ = (cache.keys().count(), cache.namespaces(), cache.stats(), cache.stripe_stats(), cache.verify());
     let _ = cache.flush();
@@ -251,6 +255,12 @@ const WAYS: &[Way] = &[
         let mut values = kennel::Values::new();
         cache.get_multi_into(&["none", key], &mut values);
         Some((values.iter().nth(1)??.to_vec(), None))
+    }),
+    ("try_get_items_into", |cache, key| {
+        let mut values = kennel::Values::new();
+        let item = cache.try_get_items_into(&["none", key], &mut values).unwrap().remove(1)?;
+        assert_eq!(values.get(1).map(<[u8]>::len), Some(item.value));
+        Some((values.get(1)?.to_vec(), Some(item.flags)))
     }),
     ("get_or_create", |cache, key| {
         let created = cache.get_or_create(key, &CreateOptions::new(), || Err::<Vec<u8>, ()>(()));

@@ -3,7 +3,12 @@
 mod common;
 
 use common::{Place, TestClock, moment};
-use kennel::{Cache, CreateOptions, Created, Error, Expiry, Lookup, NamespaceOptions, Options, Stored, Wait};
+use kennel::{
+    Cache, CreateError, CreateOptions, Created, Error, Expiry, Got, Lookup, NamespaceOptions, Options, Source, Stamp,
+    Stored, Task, Wait,
+};
+use std::sync::Barrier;
+use std::thread;
 use std::time::Duration;
 
 const NOW: u64 = 1_700_000_000_000;
@@ -125,4 +130,84 @@ fn a_caller_waits_no_longer_for_a_claim_than_for_a_handles_lock() {
     let hasty = cache.with_lock_wait(Duration::ZERO);
     let Lookup::Create(claim) = hasty.claim("key", &CreateOptions::new().wait(Wait::No)).unwrap() else { panic!() };
     assert!(matches!(claim.store("value").unwrap(), Stored::Yes(_)));
+}
+
+/// Options with which a created value is stale immediately.
+fn stale_at_once() -> CreateOptions {
+    CreateOptions::new().expiry(Expiry::After(Duration::from_secs(60))).soft_expiry(Expiry::After(Duration::ZERO))
+}
+
+#[test]
+fn an_item_says_how_its_caller_came_to_it() {
+    let (_place, cache) = cache();
+    let never = || -> Vec<u8> { panic!("the key has a value") };
+    let made = || Created::new("value").flags(7).tags(&["tag"]);
+    let mut got = cache.get_or_create_item("key", &stale_at_once(), made).unwrap();
+    assert_eq!((got.source, &got.item.value[..], got.item.flags), (Source::Created, &b"value"[..], 7));
+    // The item is the one that a read finds, but that it was fresh when it was made.
+    let found = cache.get_item("key").unwrap();
+    assert!(found.is_stale && !got.item.is_stale);
+    got.item.is_stale = true;
+    assert_eq!(got.item, found);
+    // One caller creates it anew, and another one gets the stale value meanwhile.
+    let Lookup::Create(claim) = cache.claim("key", &stale_at_once()).unwrap() else { panic!("it is stale") };
+    let got = cache.get_or_create_item("key", &stale_at_once().task(Task::unique()), never).unwrap();
+    assert_eq!((got.source, got.item), (Source::Stale, found));
+    drop(claim);
+    let got = cache.get_or_create_item("key", &CreateOptions::new(), || "new").unwrap();
+    assert_eq!((got.source, got.item.expires), (Source::Created, None));
+    let hit = cache.get_or_create_item("key", &CreateOptions::new(), never).unwrap();
+    assert_eq!((hit.source, hit.item), (Source::Hit, got.item));
+}
+
+#[test]
+fn an_item_of_a_creator_that_failed_is_the_stale_one() {
+    let (_place, cache) = cache();
+    cache.get_or_create("key", &stale_at_once(), || "old").unwrap();
+    let how = stale_at_once().stale_if_error(true);
+    let got = cache.get_or_create_item("key", &how, || Err::<Vec<u8>, _>("down")).unwrap();
+    assert_eq!((got.source, &got.item.value[..]), (Source::Failed, &b"old"[..]));
+    let failed = cache.get_or_create_item("other", &how, || Err::<Vec<u8>, _>("down"));
+    assert!(matches!(failed, Err(CreateError::Creator("down"))));
+}
+
+#[test]
+fn an_item_that_is_not_stored_has_no_stamp() {
+    let (_place, cache) = cache();
+    let voided = cache.get_or_create_item("key", &CreateOptions::new().flags(3), || {
+        cache.clear().unwrap();
+        "late"
+    });
+    let refused = cache.get_or_create_item("key", &CreateOptions::new(), || Created::new("refused").stored(false));
+    for (got, value, flags) in [(voided, "late", 3), (refused, "refused", 0)] {
+        let Got { item, source, .. } = got.unwrap();
+        assert_eq!((source, &item.value[..], item.flags), (Source::NotStored, value.as_bytes(), flags));
+        assert_eq!((item.stamp, cache.get("key")), (Stamp(0), None));
+        assert_eq!(cache.get_if_changed("key", item.id()).unwrap(), None);
+    }
+}
+
+#[test]
+fn an_item_that_another_created_was_waited_for() {
+    let (_place, cache) = cache();
+    let begun = Barrier::new(2);
+    thread::scope(|scope| {
+        let creator = scope.spawn(|| {
+            cache.get_or_create("key", &CreateOptions::new(), || {
+                begun.wait();
+                // The other one waits soon; if it does not, the test fails.
+                let waits = || cache.stats().counters.claim_waits > 0;
+                let _ = (0..10_000).find(|_| {
+                    thread::sleep(Duration::from_millis(1));
+                    waits()
+                });
+                "value"
+            })
+        });
+        begun.wait();
+        let never = || -> Vec<u8> { panic!("another creates it") };
+        let got = cache.get_or_create_item("key", &CreateOptions::new(), never).unwrap();
+        assert_eq!((got.source, &got.item.value[..]), (Source::Waited, &b"value"[..]));
+        assert_eq!(creator.join().unwrap().unwrap(), b"value");
+    });
 }

@@ -37,7 +37,7 @@ fn create_open_and_open_or_create_do_what_they_say() {
     assert!(matches!(small().open(&path), Err(Error::NotFound(found)) if found.ends_with("cache")));
     assert!(matches!(small().open_read_only(&path), Err(Error::NotFound(_))));
     assert!(matches!(small().destroy(&path), Err(Error::NotFound(_))));
-    assert_eq!(place.names(), [""; 0]);
+    assert_eq!(place.left(), [""; 0]);
     let made = small().create(&path).unwrap();
     fill(&made);
     assert!(matches!(small().create(&path), Err(Error::Exists(_))));
@@ -48,7 +48,7 @@ fn create_open_and_open_or_create_do_what_they_say() {
     }
     drop(made);
     small().destroy(&path).unwrap();
-    assert_eq!(place.names(), [""; 0], "nothing is left");
+    assert_eq!(place.left(), [""; 0], "nothing is left");
     let anew = small().open_or_create(&path).unwrap();
     assert_eq!(filled(&anew), 0);
 }
@@ -222,7 +222,7 @@ fn a_file_that_was_removed_by_hand_can_be_created_again() {
     drop(anew);
     drop(small().open(place.path()).unwrap());
     small().destroy(place.path()).unwrap();
-    assert_eq!(place.names(), [""; 0], "the locks of both are gone");
+    assert_eq!(place.left(), [""; 0], "the locks of both are gone");
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn a_file_has_the_mode_that_was_asked_for_whatever_the_umask() {
             format!("umask {umask}; exec \"$0\" --exact a_file_has_the_mode_that_was_asked_for_whatever_the_umask");
         let mut shell = std::process::Command::new("sh");
         shell.arg("-c").arg(run).arg(std::env::current_exe().unwrap()).env(PATH, place.dir());
-        let ran = shell.output().unwrap();
+        let ran = common::children::output(&mut shell).unwrap();
         assert!(ran.status.success() && String::from_utf8_lossy(&ran.stdout).contains("1 passed"), "{ran:?}");
         assert_eq!(mode(&place.dir().join("open")), 0o644, "umask {umask}");
         assert_eq!(mode(&place.dir().join("private")), 0o600, "umask {umask}");
@@ -373,7 +373,7 @@ fn a_file_that_a_program_does_not_share_is_replaced_when_that_is_through() {
     assert_eq!(cache.get("key").as_deref(), Some(&b"new"[..]));
     small().destroy(place.path()).unwrap();
     drop(cache);
-    assert_eq!(place.names(), [""; 0]);
+    assert_eq!(place.left(), [""; 0]);
 }
 
 #[test]
@@ -451,5 +451,5 @@ fn create_and_destroy_in_turns_by_many_leave_nothing_behind() {
     // The last process removes files that were in use when others left.
     drop(small().open_or_create(&path).unwrap());
     small().destroy(&path).unwrap();
-    assert_eq!(place.names(), [""; 0]);
+    assert_eq!(place.left(), [""; 0]);
 }

@@ -16,6 +16,8 @@ fn options() -> Options {
         .stripes(4)
         .lock_regions(2)
         .seats(3)
+        .namespace_reads(true)
+        .samples(true)
         .seed(0x1234_5678_9abc_def0)
         .clock(TestClock::at(1_700_000_000_123))
 }
@@ -96,7 +98,13 @@ fn the_parts_follow_each_other_and_a_new_file_is_empty() {
     drop(options().create(place.path()).unwrap());
     let raw = Raw::load(&place.path());
     let (rings, buckets) = (raw.word(header::SMALL_LEN) + raw.word(header::MAIN_LEN), raw.word(header::BUCKETS));
-    assert_eq!(raw.stripe(0), 4096 + 3 * 1280 + raw.half(header::NAMESPACES) as usize * 256);
+    assert_eq!((raw.half(header::HISTOGRAMS), raw.half(header::NAMESPACE_READS)), (3, 1));
+    assert_eq!((raw.half(header::SAMPLES), raw.half(header::TAGS)), (144, 4096));
+    let namespaces = raw.half(header::NAMESPACES) as usize;
+    assert_eq!(raw.tags(), 4096 + 3 * 1280 + namespaces * 256);
+    assert!(raw.bytes[raw.tags()..raw.histogram(0)].iter().all(|&byte| byte == 0));
+    let reads = (3 * namespaces * 16).next_multiple_of(64);
+    assert_eq!(raw.stripe(0), raw.tags() + 4096 * 16 + 3 * 256 + 3 * 144 * 8 + reads);
     assert_eq!(raw.bucket(1, 0) - raw.bucket(0, 0), buckets as usize * 64);
     assert_eq!(raw.bytes.len(), (raw.arena(3) + rings as usize).next_multiple_of(4096));
     for s in 0..4 {

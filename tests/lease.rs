@@ -334,6 +334,7 @@ mod on_linux {
 mod killed {
     use super::*;
     use common::children::Process;
+    use common::stop::Stop;
     use kennel::crash::{Plan, Step, arm};
 
     /// Longer than anything here takes.
@@ -478,9 +479,9 @@ mod killed {
                     }
                 });
             }
+            let _dead = Stop(&is_dead);
             // The process ends only by its own action.
             assert_eq!(process.hear(), None);
-            is_dead.store(true, std::sync::atomic::Ordering::Relaxed);
         });
         let longest = longest.into_inner().unwrap();
         println!("the longest of all writes took {longest:?}");

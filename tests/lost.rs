@@ -5,6 +5,8 @@
 mod common;
 
 use common::children::{self, Process, arg, say, wait_for_word};
+#[cfg(target_os = "linux")]
+use common::mounted::Mounted;
 use common::{Place, names_in};
 use kennel::{Cache, Error, LockStrategy, Options, Result};
 use std::fs::{self, File};
@@ -332,29 +334,6 @@ fn a_file_that_was_moved_alone_has_no_locks_and_moved_with_them_it_has() {
     used.finish();
 }
 
-/// A bind mount, until this is dropped.
-#[cfg(target_os = "linux")]
-struct Mounted(PathBuf);
-
-#[cfg(target_os = "linux")]
-impl Mounted {
-    fn new(what: &Path, at: PathBuf) -> std::result::Result<Self, String> {
-        let mount = std::process::Command::new("mount").arg("--bind").args([what, &at]).output();
-        match mount {
-            Ok(output) if output.status.success() => Ok(Self(at)),
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg(&self.0).status();
-    }
-}
-
 #[test]
 #[cfg(target_os = "linux")]
 fn a_file_that_is_mounted_alone_has_no_locks_and_with_its_directory_it_has() {
@@ -362,13 +341,10 @@ fn a_file_that_is_mounted_alone_has_no_locks_and_with_its_directory_it_has() {
     let (alone, both) = (used.place.dir().join("alone"), used.place.dir().join("both"));
     File::create_new(&alone).unwrap();
     fs::create_dir(&both).unwrap();
-    let mounted = match Mounted::new(&used.path(), alone.clone()) {
-        Ok(mounted) => mounted,
-        Err(why) => return println!("skipped: a bind mount needs rights that this test lacks: {why}"),
-    };
+    let Some(mounted) = Mounted::new(&["--bind", arg(&used.path())], alone.clone()) else { return };
     expect_opener_lost(&alone, "alone.locks");
     drop(mounted);
-    let _mounted = Mounted::new(used.place.dir(), both.clone()).unwrap();
+    let _mounted = Mounted::new(&["--bind", arg(used.place.dir())], both.clone()).unwrap();
     let there = options().open(both.join("cache")).unwrap();
     for _ in 0..50 {
         there.incr(&used.keys[3], 1).unwrap().unwrap();

@@ -9,9 +9,10 @@ use kennel::{
     Wait,
 };
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 const NOW: u64 = 1_700_000_000_000;
+const LATE: u64 = 4_000_000_000_000;
 
 fn plain() -> NamespaceOptions {
     NamespaceOptions::new()
@@ -339,6 +340,8 @@ fn words_of_a_namespace_rise_and_belong_to_it_alone() {
     assert_eq!(pages.raise_namespace_word(0, 5).unwrap(), 0);
     let again = Options::new().open(place.path()).unwrap().namespace("pages", &plain()).unwrap();
     assert_eq!([0, 1, 2, 3].map(|index| again.namespace_word(index).unwrap()), [5, 0, 0, u64::MAX - 1]);
+    assert_eq!((again.namespace_words(), again.namespace_words()), (Some([5, 0, 0, u64::MAX - 1]), Some([5, 0])));
+    assert_eq!((again.namespace_words::<5>(), cache.namespace_words::<1>()), (None, None));
     assert_eq!(users.namespace_word(3), Some(0));
     pages.invalidate(Invalidation::Hard).unwrap();
     assert_eq!(pages.namespace_word(0), Some(5), "an invalidation leaves words alone");
@@ -355,7 +358,7 @@ fn words_need_a_namespace_an_index_and_a_writer() {
     pages.raise_namespace_word(1, 9).unwrap();
     let reader = Options::new().open_read_only(place.path()).unwrap();
     let read_only = reader.namespace("pages", &plain()).unwrap();
-    assert_eq!(read_only.namespace_word(1), Some(9));
+    assert_eq!((read_only.namespace_word(1), read_only.namespace_words()), (Some(9), Some([0, 9])));
     assert!(matches!(read_only.raise_namespace_word(1, 10), Err(Error::ReadOnly(_))));
     assert_eq!(reader.namespace("unknown", &plain()).unwrap().namespace_word(1), None);
 }
@@ -371,4 +374,78 @@ fn words_are_zero_in_a_file_that_replaced_another() {
     assert_eq!(pages.raise_namespace_word(0, 1).unwrap(), 0, "the namespace has another number there");
     assert_eq!(pages.namespace_word(0), Some(1));
     assert_eq!(new.namespace("another", &plain()).unwrap().namespace_word(0), Some(0));
+}
+
+#[test]
+fn a_word_is_raised_in_the_file_of_a_lineage_and_in_no_other() {
+    let (place, cache) = cache();
+    let pages = cache.namespace("pages", &plain()).unwrap();
+    let lineage = pages.lineage().unwrap();
+    assert_eq!(pages.raise_namespace_word_of(lineage, 0, 9).unwrap(), Some(0));
+    assert_eq!(pages.raise_namespace_word_of(lineage, 0, 3).unwrap(), Some(9));
+    cache.resize(16 << 20, &kennel::ResizeOptions::new()).unwrap();
+    assert_eq!((pages.lineage(), pages.raise_namespace_word_of(lineage, 0, 10).unwrap()), (Some(lineage), Some(9)));
+    // Who has the removed file open goes on with it until it notices that.
+    std::fs::remove_file(place.path()).unwrap();
+    let new = options().create(place.path()).unwrap().namespace("pages", &plain()).unwrap();
+    assert_eq!((new.lineage() == Some(lineage), new.raise_namespace_word_of(lineage, 0, 11).unwrap()), (false, None));
+    assert_eq!(pages.raise_namespace_word_of(lineage, 0, 11).unwrap(), Some(10));
+    pages.notice_removal();
+    assert_eq!((pages.lineage(), pages.raise_namespace_word_of(lineage, 0, 12).unwrap()), (new.lineage(), None));
+    assert_eq!((pages.namespace_word(0), pages.raise_namespace_word(0, 2).unwrap()), (Some(0), 0));
+    assert!(matches!(pages.raise_namespace_word_of(new.lineage().unwrap(), 4, 1), Err(Error::BadOption { .. })));
+}
+
+#[test]
+fn a_value_is_read_if_the_words_of_its_namespace_vouch_for_it() {
+    let (place, cache) = cache();
+    let pages = cache.namespace("pages", &plain()).unwrap();
+    let how = SetOptions::new().expiry(Expiry::At(UNIX_EPOCH + Duration::from_millis(LATE)));
+    pages.set_with("key", "value", &how).unwrap();
+    pages.raise_namespace_word(0, 7).unwrap();
+    pages.raise_namespace_word(1, 8).unwrap();
+    let read_only = Options::new().open_read_only(place.path()).unwrap().namespace("pages", &plain()).unwrap();
+    for pages in [&pages, &read_only] {
+        let counted = || pages.stats().counters.hits + pages.stats().counters.misses;
+        let before = counted();
+        let mut buf = [0; 8];
+        let is_read_only = std::ptr::eq(pages, &read_only);
+        for at in [LATE - 1, LATE] {
+            let vouch = |words: [u64; 2]| (words == [7, 8]).then_some(at);
+            // A read-only handle reads the clock itself.
+            let is_there = at < LATE || is_read_only;
+            assert_eq!(pages.get_vouched("key", vouch), is_there.then(|| b"value".to_vec()));
+            assert_eq!(pages.get_into_vouched("key", &mut buf, vouch).unwrap(), is_there.then_some(5));
+            let made = pages.get_with_vouched("key", |len| vec![0; len], vouch).unwrap();
+            assert_eq!(made, is_there.then(|| b"value".to_vec()));
+        }
+        assert_eq!(counted() - before, if is_read_only { 0 } else { 6 });
+        let before = counted();
+        assert_eq!(pages.get_vouched("key", |words: [u64; 2]| (words == [7, 9]).then_some(1)), None);
+        assert_eq!(counted(), before, "what is not vouched for is not read");
+        assert_eq!(pages.get_vouched("none", |_: [u64; 1]| Some(1)), None);
+        assert_eq!(pages.get_vouched(vec![b'k'; 70_000], |_: [u64; 1]| Some(1)), None);
+        assert_eq!(pages.get_vouched("key", |_: [u64; 5]| Some(1)), None);
+        let small = pages.get_into_vouched("key", &mut buf[..4], |_: [u64; 0]| Some(1));
+        assert!(matches!(small, Err(Error::BufferTooSmall { needed: 5, given: 4 })));
+        let small = pages.get_with_vouched("key", |_| [0; 4], |_: [u64; 0]| Some(1));
+        assert!(matches!(small, Err(Error::BufferTooSmall { needed: 5, given: 4 })));
+    }
+    assert_eq!(cache.get_vouched("key", |_: [u64; 0]| Some(1)), None, "a handle without a namespace");
+    assert_eq!(reads_of_a_successor(&place, &pages), None);
+}
+
+/// What is read when the file is removed and made again after its words have vouched.
+fn reads_of_a_successor(place: &Place, pages: &Cache) -> Option<Vec<u8>> {
+    pages.set("late", "old").unwrap();
+    let old = pages.get_vouched("late", |_: [u64; 1]| {
+        std::fs::remove_file(place.path()).unwrap();
+        let new = options().create(place.path()).unwrap().namespace("pages", &plain()).unwrap();
+        new.set("late", "of another file").unwrap();
+        pages.notice_removal();
+        Some(1)
+    });
+    assert_eq!(old.as_deref(), Some(&b"old"[..]), "the words and the value are of one file");
+    assert_eq!(pages.get("late").as_deref(), Some(&b"of another file"[..]));
+    pages.get_vouched("late", |[word]| (word == 7).then_some(1))
 }

@@ -5,6 +5,7 @@ mod common;
 
 #[cfg(unix)]
 use common::fork::Forked;
+use common::stop::Stop;
 use common::{Place, TestClock, moment};
 use kennel::{
     AfterCrash, Cache, Changed, CreateOptions, Expiry, Invalidation, Item, ItemId, LocalOptions, LockStrategy,
@@ -283,6 +284,7 @@ fn a_forked_child_uses_near_values_whatever_its_parents_threads_do() {
                 }
             });
         }
+        let _over = Stop(&over);
         for _ in 0..20 {
             let child = Forked::start(|| {
                 for n in (0..20u32).cycle().take(200) {
@@ -291,7 +293,6 @@ fn a_forked_child_uses_near_values_whatever_its_parents_threads_do() {
             });
             child.join();
         }
-        over.store(true, Relaxed);
     });
 }
 

@@ -1,13 +1,16 @@
 //! The table of metrics and the alert rules in `docs/operations.md` name what the engine has.
 
-use kennel::{Options, Sample};
+use kennel::{NamespaceOptions, Options, Sample, SampleKind};
 use std::collections::BTreeSet;
 
 const DOCUMENT: &str = include_str!("../docs/operations.md");
 
 fn samples() -> Vec<Sample> {
     let dir = tempfile::tempdir().unwrap();
-    Options::new().capacity(4 << 20).create(dir.path().join("cache")).unwrap().stats().samples().collect()
+    let options = Options::new().capacity(4 << 20).namespace_reads(true);
+    let cache = options.create(dir.path().join("cache")).unwrap();
+    cache.namespace("pages", &NamespaceOptions::new()).unwrap();
+    cache.stats().samples().collect()
 }
 
 fn section(title: &str) -> &'static str {
@@ -18,11 +21,13 @@ fn section(title: &str) -> &'static str {
 #[test]
 fn the_table_has_every_metric_and_no_other() {
     let mut samples = samples();
-    samples.dedup_by_key(|sample| sample.name);
+    // A metric has a row, and a histogram has one for all its time series.
+    samples.dedup_by_key(|sample| if sample.kind == SampleKind::Histogram { sample.family } else { sample.name });
     let row = |sample: &Sample| {
         let labels: Vec<_> = sample.labels.iter().map(|(name, _)| format!("`{name}`")).collect();
         let labels = if labels.is_empty() { String::new() } else { labels.join(", ") + " " };
-        format!("| `{}` | {} | {labels}| {} |", sample.name, sample.kind, sample.help)
+        let name = if sample.kind == SampleKind::Histogram { sample.family } else { sample.name };
+        format!("| `{name}` | {} | {labels}| {} |", sample.kind, sample.help)
     };
     let expected: Vec<_> = samples.iter().map(row).collect();
     let rows = section("Metrics").lines().filter(|line| line.starts_with("| `kennel_"));

@@ -15,7 +15,7 @@ mod common;
 
 use common::{Random, assert_sound, proof, proven};
 use kennel::crash::{Event, Plan, arm, passed, unwatch, watch};
-use kennel::{AfterCrash, Cache, Options};
+use kennel::{AfterCrash, Cache, LargePages, Options};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
@@ -139,11 +139,16 @@ fn contents(cache: &Cache) -> Contents {
 
 /// Uses a new cache and watches its file. With `ends`, positions run out during the use, which empties stripes.
 fn use_and_lose(seed: u64, after_crash: AfterCrash, ends: bool) -> Lost {
+    use_and_lose_with(&Options::new().capacity(24 << 10), seed, after_crash, ends)
+}
+
+/// [`use_and_lose`] with options of the caller.
+fn use_and_lose_with(options: &Options, seed: u64, after_crash: AfterCrash, ends: bool) -> Lost {
     let dir = directory();
     let path = dir.path().join("cache");
     let mut random = Random(seed);
     let stripes = random.pick(&[1, 2]);
-    let options = Options::new().capacity(24 << 10).stripes(stripes).mean_item(200).seats(4).seed(seed);
+    let options = options.clone().stripes(stripes).mean_item(200).seats(4).seed(seed);
     let cache = options.after_crash(after_crash).near_last_position(ends).create(&path).unwrap();
     let disk = Rc::new(RefCell::new(Disk::of(&path, seed)));
     let seen = disk.clone();
@@ -283,6 +288,23 @@ fn try_mixtures(after_crash: AfterCrash, seed: u64) -> Tally {
 fn a_mixture_of_pages_gives_back_only_what_was_once_set() {
     let tally = try_mixtures(AfterCrash::Verify, 1);
     assert!(tally.values > tally.mixtures && tally.old_values > 0 && tally.dropped > 0, "nothing was tried: {tally:?}");
+}
+
+#[test]
+fn in_large_pages_a_mixture_of_pages_gives_back_the_same() {
+    // The device loses parts of a large page like small ones: it knows only its own blocks.
+    let options = Options::new().capacity(2 << 20).large_pages(LargePages::Always);
+    for (after_crash, ends) in [(AfterCrash::Verify, false), (AfterCrash::Discard, true)] {
+        let (mut tally, mut random) = (Tally::default(), Random(7));
+        let mut lost = use_and_lose_with(&options, 8, after_crash, ends);
+        assert!(lost.disk.states[0].pages.len() * PAGE >= 2 << 20);
+        (0..OF_ONE).for_each(|_| lost.try_mixture(&mut random, &mut tally));
+        let is_tried = match after_crash {
+            AfterCrash::Verify => tally.values > 0,
+            _ => tally.empty + tally.trusted == tally.mixtures,
+        };
+        assert!(is_tried, "{after_crash:?}: {tally:?}");
+    }
 }
 
 #[test]

@@ -429,7 +429,7 @@ fn what_others_have_open_can_be_destroyed_and_replaced() {
             assert_eq!(place.lock_directories().len(), 1, "{how}: a replaced file is left");
         }
         options().destroy(&path).unwrap();
-        assert_eq!(place.names(), [""; 0], "{how}");
+        assert_eq!(place.left(), [""; 0], "{how}");
     }
 }
 

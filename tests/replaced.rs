@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::stop::Stop;
 use common::{Place, children};
 use kennel::{Cache, LockStrategy, Options, Wait};
 use std::path::Path;
@@ -26,10 +27,14 @@ fn uses_of(directory: &Path) -> (usize, usize) {
 /// been interrupted in the middle of a read.
 fn uses_in_the_end(place: &Place, cache: &Cache, expected: (usize, usize)) -> (usize, usize) {
     let start = Instant::now();
-    while uses_of(place.dir()) != expected && start.elapsed() < children::PATIENCE / 2 {
+    loop {
+        // Once: at another moment, another thread may be opening the new file.
+        let uses = uses_of(place.dir());
+        if uses == expected || start.elapsed() > children::PATIENCE / 2 {
+            return uses;
+        }
         cache.set("other", "value").unwrap();
     }
-    uses_of(place.dir())
 }
 
 /// Waits until a handle has switched to the file that has this value.
@@ -38,15 +43,6 @@ fn wait_for_value(cache: &Cache, value: &str) {
     while cache.get("key").as_deref() != Some(value.as_bytes()) {
         assert!(start.elapsed() < children::PATIENCE, "the new file is not found");
         std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Stops a thread when dropped, even in a panic.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 

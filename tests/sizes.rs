@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Place, assert_sound};
-use kennel::{Cache, Error, LockStrategy, MAX_KEY, Options, SetOptions, record_size};
+use kennel::{Cache, Error, LockStrategy, MAX_KEY, MAX_TAGS, Options, SetOptions, record_size, tagged_record_size};
 
 /// Bytes that the caller's flags cost.
 const FLAGS: u64 = 24;
@@ -179,6 +179,18 @@ fn record_size_is_what_the_rings_use() {
         }
     }
     assert_eq!(cache.stats().items, u64::from(n), "nothing left, so nothing was moved");
+}
+
+#[test]
+fn tagged_record_size_is_what_the_rings_use() {
+    let place = Place::new();
+    let cache = one_stripe(&place, 4 << 20);
+    for count in 0..=MAX_TAGS {
+        let tags: Vec<_> = (0..count).map(|tag| format!("{tag}")).collect();
+        let before = cache.stats().used_bytes;
+        cache.set_with(count.to_le_bytes(), bytes(50), &SetOptions::new().tags(&tags)).unwrap();
+        assert_eq!(cache.stats().used_bytes - before, tagged_record_size(8, 50, count), "{count} tags");
+    }
 }
 
 #[test]

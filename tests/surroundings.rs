@@ -27,39 +27,11 @@ fn told(opened: Result<Cache>) -> String {
     opened.map_or_else(|error| format!("{error:?}: {error}"), |cache| format!("opened with {}", filled(&cache)))
 }
 
-/// A file system of one mebibyte, unmounted when the test ends.
-#[cfg(target_os = "linux")]
-struct Tiny(Place);
-
-#[cfg(target_os = "linux")]
-impl Tiny {
-    fn mount() -> std::result::Result<Self, String> {
-        let place = Place::new();
-        let mut mount = std::process::Command::new("mount");
-        let mount = mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(place.dir()).output();
-        let mount = mount.map_err(|error| error.to_string())?;
-        if mount.status.success() { Ok(Self(place)) } else { Err(String::from_utf8_lossy(&mount.stderr).into_owned()) }
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl Drop for Tiny {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg(self.0.dir()).status();
-    }
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn no_space_is_an_error_at_create_and_nothing_is_left_behind() {
-    let tiny = match Tiny::mount() {
-        Ok(tiny) => tiny,
-        Err(why) => {
-            eprintln!("skipped: a small file system could not be mounted: {why}");
-            return;
-        }
-    };
-    let place = &tiny.0;
+    let place = Place::new();
+    let Some(_mounted) = common::mounted::Mounted::in_memory("size=1m", place.dir().to_owned()) else { return };
     let error = Options::new().capacity(4 << 20).create(place.path()).unwrap_err();
     let Error::NoSpace { path, needed, .. } = &error else { panic!("{error}") };
     assert_eq!(*path, common::real(place.dir()).join("cache"));
@@ -71,7 +43,7 @@ fn no_space_is_an_error_at_create_and_nothing_is_left_behind() {
     // In `/dev/shm` the advice differs.
     let is_in_shm = place.dir().starts_with("/dev/shm");
     assert!(is_in_shm || error.to_string() == said, "{error}");
-    assert_eq!(common::names_in(place.dir()), [""; 0]);
+    assert_eq!(place.left(), [""; 0]);
     assert!(matches!(Options::new().capacity(4 << 20).open_or_create(place.path()), Err(Error::NoSpace { .. })));
     // Space is reserved at creation: filling the cache later cannot meet a full disk.
     let cache = small().create(place.path()).unwrap();
@@ -85,7 +57,7 @@ fn no_space_is_an_error_at_create_and_nothing_is_left_behind() {
     assert_eq!(small().open(place.path()).unwrap().stats().file_id, id);
     fs::remove_file(place.dir().join("filler")).unwrap();
     small().destroy(place.path()).unwrap();
-    assert_eq!(common::names_in(place.dir()), [""; 0]);
+    assert_eq!(place.left(), [""; 0]);
 }
 
 /// Creates files that are larger than allowed.
@@ -142,7 +114,7 @@ fn a_file_of_zeros_is_destroyed_or_replaced_when_that_is_asked_for() {
         small().destroy(place.path()).unwrap();
         zeros();
         small().destroy(place.path()).unwrap();
-        assert_eq!(place.names(), [""; 0]);
+        assert_eq!(place.left(), [""; 0]);
     }
 }
 

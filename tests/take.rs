@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Place, TestClock, moment};
-use kennel::{Cache, CreateOptions, Expiry, Item, NamespaceOptions, Options, SetOptions};
+use kennel::{Cache, CreateOptions, Expiry, Item, NamespaceOptions, Options, SetOptions, Values};
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, SystemTime};
 
@@ -96,11 +96,18 @@ fn a_touched_value_comes_with_its_new_expiry() {
     }
 }
 
+/// All of an item but its value.
+fn about<V>(item: &Item<V>) -> String {
+    let Item { flags, stamp, lineage, expires, soft_expires, created, is_stale, .. } = item;
+    format!("{flags} {stamp:?} {lineage} {expires:?} {soft_expires:?} {created:?} {is_stale}")
+}
+
 #[test]
 fn a_batch_of_items_is_that_of_single_items() {
     let place = Place::new();
     let cache = options().create(place.path()).unwrap();
     let pages = cache.namespace("pages", &NamespaceOptions::new()).unwrap();
+    let mut values = Values::new();
     for space in [&cache, &pages] {
         let keys: Vec<String> = (0..50).map(|n| n.to_string()).collect();
         for key in keys.iter().step_by(2) {
@@ -109,6 +116,15 @@ fn a_batch_of_items_is_that_of_single_items() {
         let expected: Vec<Option<Item>> = keys.iter().map(|key| space.get_item(key)).collect();
         assert_eq!(space.get_items(&keys), expected);
         assert_eq!(space.try_get_items(&keys).unwrap(), expected);
+        for _ in 0..2 {
+            let known = space.try_get_items_into(&keys, &mut values).unwrap();
+            assert_eq!((known.len(), values.len()), (keys.len(), keys.len()));
+            for (i, (known, expected)) in known.iter().zip(&expected).enumerate() {
+                assert_eq!(known.as_ref().map(about), expected.as_ref().map(about));
+                assert_eq!(values.get(i), expected.as_ref().map(|item| &item.value[..]));
+                assert_eq!(known.as_ref().map(|known| known.value), values.get(i).map(<[u8]>::len));
+            }
+        }
         assert_eq!(expected.iter().flatten().count(), 25);
     }
 }

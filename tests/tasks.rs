@@ -6,7 +6,7 @@ mod common;
 use common::{Place, must_end};
 use kennel::{
     Cache, CreateError, CreateOptions, Created, Error, Expiry, Invalidation, LockOptions, Lookup, NamespaceOptions,
-    Options, SetOptions, Stored, Swap, Task, Wait,
+    Options, SetOptions, Source, Stamp, Stored, Swap, Task, Wait,
 };
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -36,6 +36,72 @@ fn one_thread() -> Runtime {
 
 async fn ok(value: &str) -> Result<Vec<u8>, Infallible> {
     Ok(value.as_bytes().to_vec())
+}
+
+/// A creator of what is there already.
+async fn never() -> Vec<u8> {
+    panic!("the key has a value")
+}
+
+#[test]
+fn an_item_says_how_its_task_came_to_it() {
+    on_one_thread(|cache| async move {
+        let (tasks, plain) = (cache.to_async(), CreateOptions::new());
+        let stale = plain.clone().soft_expiry(Expiry::After(Duration::ZERO));
+        let made = async || Created::new("value").flags(7);
+        let mut got = tasks.get_or_create_item("key", &stale, made).await.unwrap();
+        assert_eq!((got.source, &got.item.value[..], got.item.flags), (Source::Created, &b"value"[..], 7));
+        let found = cache.get_item("key").unwrap();
+        got.item.is_stale = true;
+        assert_eq!(got.item, found);
+        let Lookup::Create(claim) = cache.claim("key", &stale).unwrap() else { panic!("it is stale") };
+        let got = tasks.get_or_create_item("key", &stale, never).await.unwrap();
+        assert_eq!((got.source, &got.item), (Source::Stale, &found));
+        drop(claim);
+        let fails = async || Err::<Vec<u8>, _>("down");
+        let got = tasks.get_or_create_item("key", &stale.clone().stale_if_error(true), fails).await.unwrap();
+        assert_eq!((got.source, got.item), (Source::Failed, found));
+        let failed = tasks.get_or_create_item("other", &stale, fails).await;
+        assert!(matches!(failed, Err(CreateError::Creator("down"))));
+        let got = tasks.get_or_create_item("key", &plain, async || "new").await.unwrap();
+        assert_eq!((got.source, got.item.soft_expires), (Source::Created, None));
+        let hit = tasks.get_or_create_item("key", &plain, never).await.unwrap();
+        assert_eq!((hit.source, hit.item), (Source::Hit, got.item));
+        let late = async || {
+            cache.clear().unwrap();
+            "late"
+        };
+        let got = tasks.get_or_create_item("other", &plain, late).await.unwrap();
+        assert_eq!((got.source, &got.item.value[..], got.item.stamp), (Source::NotStored, &b"late"[..], Stamp(0)));
+    });
+}
+
+#[test]
+fn an_item_that_another_task_created_was_waited_for() {
+    on_one_thread(|cache| async move {
+        let (of_creator, begun) = (cache.clone(), Arc::new(AtomicBool::new(false)));
+        let begins = begun.clone();
+        let creator = tokio::spawn(async move {
+            let create = async || {
+                begins.store(true, Ordering::SeqCst);
+                // The other one waits soon; if it does not, the test fails.
+                for _ in 0..10_000 {
+                    if of_creator.stats().counters.claim_waits > 0 {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                "value"
+            };
+            of_creator.to_async().get_or_create("key", &CreateOptions::new(), create).await
+        });
+        while !begun.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        let got = cache.to_async().get_or_create_item("key", &CreateOptions::new(), never).await.unwrap();
+        assert_eq!((got.source, &got.item.value[..]), (Source::Waited, &b"value"[..]));
+        assert_eq!(creator.await.unwrap().unwrap(), b"value");
+    });
 }
 
 #[test]

@@ -3,10 +3,11 @@
 
 mod common;
 
+use common::stop::Stop;
 use common::{Place, Random, assert_sound, proof, proven};
 use kennel::{Cache, Expiry, LockStrategy, Options, SetOptions, Swap};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -84,26 +85,28 @@ fn check(strategy: LockStrategy, verify_reads: bool) {
     let writes = if cfg!(windows) && matches!(strategy, LockStrategy::RwFile) { WRITES / 10 } else { WRITES };
     let handle = |n: u64| if n.is_multiple_of(2) { &first } else { &second };
     let known: Vec<Known> = (0..KEYS).map(|_| Known::default()).collect();
-    let (known, writing, hits) = (&known[..], AtomicUsize::new(WRITERS as usize), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        for n in 0..WRITERS {
-            let (cache, writing) = (handle(n), &writing);
-            scope.spawn(move || {
-                let mut random = Random(n);
-                (0..writes).for_each(|_| write(cache, known, &mut random));
-                writing.fetch_sub(1, Ordering::SeqCst);
-            });
-        }
+    let (known, over, hits) = (&known[..], AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|readers| {
         for n in 0..READERS {
-            let (cache, writing, hits) = (handle(n), &writing, &hits);
-            scope.spawn(move || {
+            let (cache, over, hits) = (handle(n), &over, &hits);
+            readers.spawn(move || {
                 let (mut random, mut last, mut buf) = (Random(!n), [0; KEYS as usize], vec![0; 64 << 10]);
-                while writing.load(Ordering::SeqCst) > 0 {
+                while !over.load(Ordering::SeqCst) {
                     let hit = read(cache, known, &mut last, &mut random, &mut buf);
                     hits.fetch_add(hit.into(), Ordering::SeqCst);
                 }
             });
         }
+        let _over = Stop(&over);
+        thread::scope(|writers| {
+            for n in 0..WRITERS {
+                let cache = handle(n);
+                writers.spawn(move || {
+                    let mut random = Random(n);
+                    (0..writes).for_each(|_| write(cache, known, &mut random));
+                });
+            }
+        });
     });
     // All writers and readers are done: every handle must see a value that is set now.
     let mut random = Random(99);

@@ -1,4 +1,8 @@
-//! Links the unwinder into the program statically, if the C compiler has it as an archive.
+//! Links the program so that it starts soon: at a fixed address, and with the unwinder in it, if the C compiler has that as
+//! an archive.
+//!
+//! A program that may lie at any address has thousands of pointers that the loader corrects at each start, on pages of
+//! which each process then needs its own. `kennel memo` is a process that lives for a millisecond.
 //!
 //! Rust's standard library loads `libgcc_s.so.1` only for the unwinder. Each time it is loaded, that library queries the
 //! features of the processor, which is slow on a virtual machine: without it, `kennel memo` takes a tenth less time.
@@ -14,6 +18,7 @@ fn main() {
     if !has_shared_unwinder() {
         return;
     }
+    println!("cargo::rustc-link-arg-bins=-no-pie");
     // Without such an archive the program is linked as usual.
     if let Some(folder) = archive().as_deref().and_then(|archive| archive.parent()) {
         println!("cargo::rustc-link-search=native={}", folder.display());

@@ -23,6 +23,9 @@ type CreateOptions struct {
 	// If the cache itself fails, or the wait is over, this is an error. Otherwise the value is created all the same, and
 	// not stored.
 	Strict bool
+	// Names by which InvalidateTags finds the value; at most 16. If one of them is invalidated while the value is created,
+	// its creator's caller gets it, and it is not stored.
+	Tags []string
 }
 
 // One wait of a process for a key, for any number of goroutines.
@@ -137,7 +140,11 @@ func (c *Cache) create(ctx context.Context, key []byte, how CreateOptions, creat
 		return nil, ErrMiss
 	}
 	var f C.failure
-	if result := C.go_complete(claim, first(made), C.size_t(len(made)), &f); result < 0 {
+	switch result := C.go_complete(claim, first(made), C.size_t(len(made)), &f); {
+	case result == C.KENNEL_NONE:
+		// It was invalidated or written meanwhile: those who have joined later look again.
+		return made, nil
+	case result < 0:
 		// The value is there, though the cache has no room for it.
 		if failure := failed(result, &f); how.Strict {
 			return made, failure
@@ -206,8 +213,9 @@ func (c *Cache) ask(key []byte, how CreateOptions) (C.kennel_request, error) {
 	}
 	var request C.kennel_request
 	var f C.failure
+	tags, lens := joined(how.Tags)
 	if result := C.go_ask(k, first(key), C.size_t(len(key)), C.int64_t(inMs(how.TTL)), C.int64_t(inMs(how.SoftTTL)),
-		C.int64_t(inMs(how.AbsentTTL)), C.int64_t(inMs(wait)), bits, &request, &f); result < 0 {
+		C.int64_t(inMs(how.AbsentTTL)), C.int64_t(inMs(wait)), bits, chars(tags), sizes(lens), C.size_t(len(lens)), &request, &f); result < 0 {
 		return 0, failed(result, &f)
 	}
 	return request, nil

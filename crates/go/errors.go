@@ -34,6 +34,8 @@ var (
 	ErrReadOnly   = &Error{Number: C.KENNEL_E_READ_ONLY}
 	ErrNoSpace    = &Error{Number: C.KENNEL_E_NO_SPACE}
 	ErrNotTrusted = &Error{Number: C.KENNEL_E_NOT_TRUSTED}
+
+	ErrTooManyTags = &Error{Number: C.KENNEL_E_TOO_MANY_TAGS}
 )
 
 // An Error is a failure of the cache.

@@ -194,6 +194,7 @@ type SetOptions struct {
 	TTL     time.Duration // when it expires, or Never
 	SoftTTL time.Duration // when it becomes stale
 	Flags   uint32        // a number of yours
+	Tags    []string      // names by which InvalidateTags finds the value; at most 16
 }
 
 // Set stores a value. A ttl of 0 is the default of the namespace.
@@ -209,8 +210,9 @@ func (c *Cache) SetWith(key, value []byte, how SetOptions) error {
 	}
 	defer c.use.RUnlock()
 	var f C.failure
+	tags, lens := joined(how.Tags)
 	_, err = done(C.go_set(k, first(key), C.size_t(len(key)), first(value), C.size_t(len(value)), C.int64_t(inMs(how.TTL)),
-		C.int64_t(inMs(how.SoftTTL)), C.uint32_t(how.Flags), &f), &f)
+		C.int64_t(inMs(how.SoftTTL)), C.uint32_t(how.Flags), chars(tags), sizes(lens), C.size_t(len(lens)), &f), &f)
 	return err
 }
 
@@ -266,6 +268,13 @@ func (c *Cache) incr(key []byte, delta uint64, begins bool, initial uint64, ttl 
 	return uint64(number), err
 }
 
+func flag(is bool) C.int {
+	if is {
+		return 1
+	}
+	return 0
+}
+
 // Invalidate makes all values of the namespace, or of the file, misses; or stale, if soft.
 func (c *Cache) Invalidate(soft bool) error {
 	k, err := c.open()
@@ -273,12 +282,22 @@ func (c *Cache) Invalidate(soft bool) error {
 		return err
 	}
 	defer c.use.RUnlock()
-	var how C.int
-	if soft {
-		how = 1
-	}
 	var f C.failure
-	_, err = done(C.go_invalidate(k, how, &f), &f)
+	_, err = done(C.go_invalidate(k, flag(soft), &f), &f)
+	return err
+}
+
+// InvalidateTags makes all values that bear one of the tags misses; or stale, if soft. This concerns all namespaces of the
+// file.
+func (c *Cache) InvalidateTags(soft bool, tags ...string) error {
+	k, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer c.use.RUnlock()
+	var f C.failure
+	names, lens := joined(tags)
+	_, err = done(C.go_invalidate_tags(k, chars(names), sizes(lens), C.size_t(len(lens)), flag(soft), &f), &f)
 	return err
 }
 

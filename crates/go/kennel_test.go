@@ -175,6 +175,134 @@ func TestNamespaces(t *testing.T) {
 	same(t, string(found), "top")
 }
 
+func keysOf(names ...string) [][]byte {
+	keys := make([][]byte, len(names))
+	for i, name := range names {
+		keys[i] = []byte(name)
+	}
+	return keys
+}
+
+func TestManyKeys(t *testing.T) {
+	cache := open(t)
+	big := strings.Repeat("x", 100_000)
+	pairs := []Pair{{[]byte("a"), []byte("1")}, {nil, nil}, {[]byte("with\x00zero"), []byte(big)}, {[]byte("a"), []byte("last")}}
+	must(t, cache.SetMulti(pairs, SetOptions{TTL: time.Minute, Flags: 3}))
+	keys := keysOf("a", "none", "", "with\x00zero")
+	found, err := cache.GetMulti(keys)
+	must(t, err)
+	same(t, len(found), 4)
+	same(t, string(found[0]), "last")
+	if found[1] != nil || found[2] == nil || len(found[2]) != 0 || string(found[3]) != big {
+		t.Fatalf("%q %q %d bytes", found[1], found[2], len(found[3]))
+	}
+	removed, err := cache.DeleteMulti(keys)
+	must(t, err)
+	same(t, removed, 3)
+	found, err = cache.GetMulti(keys)
+	must(t, err)
+	for _, value := range found {
+		if value != nil {
+			t.Fatalf("%q", value)
+		}
+	}
+	removed, err = cache.DeleteMulti(keys)
+	must(t, err)
+	same(t, removed, 0)
+	// Nothing to do.
+	must(t, cache.SetMulti(nil, SetOptions{}))
+	found, err = cache.GetMulti(nil)
+	must(t, err)
+	same(t, len(found), 0)
+	removed, err = cache.DeleteMulti(nil)
+	must(t, err)
+	same(t, removed, 0)
+	// What cannot be stored or removed leaves the rest.
+	long := make([]byte, 70_000)
+	is(t, cache.SetMulti([]Pair{{[]byte("a"), nil}, {long, nil}, {[]byte("b"), nil}}, SetOptions{}), ErrKeyTooLong)
+	removed, err = cache.DeleteMulti(append(keysOf("a"), long, []byte("b")))
+	if removed != 2 {
+		t.Fatalf("%d %v", removed, err)
+	}
+	must(t, cache.Close())
+	_, err = cache.GetMulti(keys)
+	is(t, err, ErrClosed)
+	_, err = cache.DeleteMulti(nil)
+	is(t, err, ErrClosed)
+	is(t, cache.SetMulti(pairs, SetOptions{}), ErrClosed)
+	is(t, cache.InvalidateTags(false, "a"), ErrClosed)
+}
+
+func TestTags(t *testing.T) {
+	cache := open(t)
+	pages, err := cache.Namespace("pages", 0)
+	must(t, err)
+	there := func(key string) bool {
+		_, err := pages.Get([]byte(key))
+		return err == nil
+	}
+	must(t, pages.SetWith([]byte("a"), []byte("1"), SetOptions{Tags: []string{"user:7", "größe"}}))
+	must(t, pages.SetMulti([]Pair{{[]byte("b"), []byte("2")}, {[]byte("c"), []byte("3")}}, SetOptions{Tags: []string{"user:8"}}))
+	must(t, cache.InvalidateTags(false))
+	must(t, cache.InvalidateTags(false, "user:9"))
+	same(t, fmt.Sprint(there("a"), there("b"), there("c")), "true true true")
+	must(t, cache.InvalidateTags(false, "größe"))
+	same(t, fmt.Sprint(there("a"), there("b"), there("c")), "false true true")
+	must(t, pages.InvalidateTags(false, "user:7", "user:8"))
+	same(t, fmt.Sprint(there("a"), there("b"), there("c")), "false false false")
+	seventeen := strings.Split(strings.Repeat("t ", 17), " ")[:17]
+	for i := range seventeen {
+		seventeen[i] += strconv.Itoa(i)
+	}
+	is(t, pages.SetWith([]byte("a"), nil, SetOptions{Tags: seventeen}), ErrTooManyTags)
+	must(t, pages.SetWith([]byte("a"), nil, SetOptions{Tags: seventeen[:16]}))
+	// Of a created value. A soft invalidation makes it stale.
+	tagged := CreateOptions{Tags: []string{"user:7"}}
+	makes := func(value string) func([]byte) ([]byte, error) {
+		return func(stale []byte) ([]byte, error) { return append(stale, value...), nil }
+	}
+	value, err := pages.GetOrCreate(background, []byte("made"), tagged, makes("x"))
+	must(t, err)
+	same(t, string(value), "x")
+	must(t, cache.InvalidateTags(true, "user:7"))
+	value, err = pages.GetOrCreate(background, []byte("made"), tagged, makes("y"))
+	must(t, err)
+	same(t, string(value), "xy")
+	must(t, cache.InvalidateTags(false, "user:7"))
+	same(t, there("made"), false)
+}
+
+// Who asks after an invalidation does not get what was begun before it.
+func TestAnInvalidationInACreation(t *testing.T) {
+	cache := open(t)
+	key := []byte("key")
+	began, end := make(chan struct{}), make(chan struct{})
+	first := make(chan string)
+	go func() {
+		value, _ := cache.GetOrCreate(background, key, CreateOptions{Tags: []string{"user:7"}}, func([]byte) ([]byte, error) {
+			close(began)
+			<-end
+			return []byte("old"), nil
+		})
+		first <- string(value)
+	}()
+	<-began
+	must(t, cache.InvalidateTags(false, "user:7"))
+	later := make(chan string)
+	go func() {
+		value, _ := cache.GetOrCreate(background, key, CreateOptions{}, func([]byte) ([]byte, error) { return []byte("new"), nil })
+		later <- string(value)
+	}()
+	// Most likely it has joined by then; if not, it cannot get the old value either.
+	time.Sleep(20 * time.Millisecond)
+	close(end)
+	same(t, <-first, "old")
+	same(t, <-later, "new")
+	value, err := cache.Get(key)
+	must(t, err)
+	same(t, string(value), "new")
+}
+
 // The text of an error belongs to its call, whatever threads the goroutines run on.
 func TestTextsOfManyGoroutines(t *testing.T) {
 	cache := open(t)
@@ -340,19 +468,4 @@ func TestProcesses(t *testing.T) {
 	found, err := cache.Get([]byte("created"))
 	must(t, err)
 	same(t, string(found), "2")
-}
-
-func BenchmarkAppendTo(b *testing.B) {
-	path := filepath.Join("/dev/shm", fmt.Sprint("kennel-go-bench-", os.Getpid()))
-	cache, err := Open(path, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer Destroy(path)
-	key, room := []byte("key:1234567890"), make([]byte, 0, 256)
-	cache.Set(key, make([]byte, 200), 0)
-	b.ResetTimer()
-	for i := 0; i < b.N; i++ {
-		room, _ = cache.AppendTo(room[:0], key)
-	}
 }

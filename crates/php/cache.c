@@ -246,19 +246,10 @@ static PHP_METHOD(Kennel_Cache, getItem) {
     }
 }
 
-static zend_string *key_of(zval *key) {
-    ZVAL_DEREF(key);
-    if (Z_TYPE_P(key) == IS_STRING)
-        return zend_string_copy(Z_STR_P(key));
-    if (Z_TYPE_P(key) == IS_LONG)
-        return zend_long_to_str(Z_LVAL_P(key));
-    zend_type_error("Kennel\\Cache: each key must be a string, %s given", zend_zval_type_name(key));
-    return NULL;
-}
-
 static PHP_METHOD(Kennel_Cache, getMultiple) {
     HashTable *keys;
-    zval *each, *otherwise = NULL;
+    zval *otherwise = NULL;
+    int result;
     CACHE_OF_THIS(k);
     ZEND_PARSE_PARAMETERS_START(1, 2)
     Z_PARAM_ARRAY_HT(keys)
@@ -266,22 +257,9 @@ static PHP_METHOD(Kennel_Cache, getMultiple) {
     Z_PARAM_ZVAL(otherwise)
     ZEND_PARSE_PARAMETERS_END();
     array_init_size(return_value, zend_hash_num_elements(keys));
-    ZEND_HASH_FOREACH_VAL(keys, each) {
-        zend_string *key = key_of(each);
-        zval value;
-        int result = key != NULL ? php_kennel_read(k, key, &value) : KENNEL_THROWN;
-        if (result == KENNEL_NONE && otherwise != NULL)
-            ZVAL_COPY(&value, otherwise);
-        if (result >= 0)
-            zend_symtable_update(Z_ARRVAL_P(return_value), key, &value);
-        if (key != NULL)
-            zend_string_release(key);
-        if (result < 0) {
-            php_kennel_throw(result);
-            RETURN_THROWS();
-        }
-    }
-    ZEND_HASH_FOREACH_END();
+    result = php_kennel_read_many(k, keys, otherwise, Z_ARRVAL_P(return_value));
+    if (result < 0)
+        php_kennel_throw(result);
 }
 
 static PHP_METHOD(Kennel_Cache, has) {
@@ -293,19 +271,19 @@ static PHP_METHOD(Kennel_Cache, has) {
     return_done(return_value, kennel_contains(k, ZSTR_VAL(key), ZSTR_LEN(key)));
 }
 
-/* set() and add() with a time after which the value is stale. */
+/* set() and add() with a time after which the value is stale, and with tags. */
 static int write_with(kennel *k, zend_string *key, zval *value, const kennel_set_options *times, bool only_new) {
     kennel_set_options how = *times;
-    kennel_bytes bytes;
+    kennel_encoded bytes;
     int result;
-    if (!only_new && how.soft_ttl_ms == 0)
+    if (!only_new && how.soft_ttl_ms == 0 && how.tag_count == 0)
         return php_kennel_write(k, key, value, how.ttl_ms);
     if (!php_kennel_encode(value, &bytes))
         return KENNEL_THROWN;
     how.flags = bytes.flags;
     result = only_new ? kennel_add(k, ZSTR_VAL(key), ZSTR_LEN(key), bytes.at, bytes.len, &how)
                       : kennel_set_with(k, ZSTR_VAL(key), ZSTR_LEN(key), bytes.at, bytes.len, &how, NULL);
-    php_kennel_bytes_free(&bytes);
+    php_kennel_encoded_free(&bytes);
     return result;
 }
 
@@ -338,12 +316,10 @@ static PHP_METHOD(Kennel_Cache, add) {
 
 static PHP_METHOD(Kennel_Cache, setMultiple) {
     HashTable *values;
-    zend_string *name;
-    zend_ulong number;
-    zval *value;
     double ttl = 0;
     bool is_default = true;
     int64_t ttl_ms;
+    int result;
     CACHE_OF_THIS(k);
     ZEND_PARSE_PARAMETERS_START(1, 2)
     Z_PARAM_ARRAY_HT(values)
@@ -352,16 +328,35 @@ static PHP_METHOD(Kennel_Cache, setMultiple) {
     ZEND_PARSE_PARAMETERS_END();
     if (!ttl_of(ttl, is_default, 2, &ttl_ms))
         RETURN_THROWS();
-    ZEND_HASH_FOREACH_KEY_VAL(values, number, name, value) {
-        zend_string *key = name != NULL ? zend_string_copy(name) : zend_long_to_str((zend_long)number);
-        int result = php_kennel_write(k, key, value, ttl_ms);
-        zend_string_release(key);
-        if (result < 0) {
-            php_kennel_throw(result);
-            RETURN_THROWS();
-        }
-    }
-    ZEND_HASH_FOREACH_END();
+    result = php_kennel_write_many(k, values, ttl_ms);
+    if (result < 0)
+        php_kennel_throw(result);
+}
+
+static PHP_METHOD(Kennel_Cache, setTagged) {
+    kennel_set_options how = KENNEL_SET_OPTIONS_INIT;
+    zend_string *key;
+    zval *value;
+    HashTable *tags;
+    kennel_names names;
+    double ttl = 0, stale = 0;
+    bool is_default = true, never_stale = true;
+    CACHE_OF_THIS(k);
+    ZEND_PARSE_PARAMETERS_START(3, 5)
+    Z_PARAM_STR(key)
+    Z_PARAM_ZVAL(value)
+    Z_PARAM_ARRAY_HT(tags)
+    Z_PARAM_OPTIONAL
+    Z_PARAM_DOUBLE_OR_NULL(ttl, is_default)
+    Z_PARAM_DOUBLE_OR_NULL(stale, never_stale)
+    ZEND_PARSE_PARAMETERS_END();
+    if (!ttl_of(ttl, is_default, 4, &how.ttl_ms) || !ttl_of(stale, never_stale, 5, &how.soft_ttl_ms) ||
+        !php_kennel_names(tags, "tag", &names))
+        RETURN_THROWS();
+    how.tags = names.bytes;
+    how.tag_count = names.count;
+    return_done(return_value, write_with(k, key, value, &how, false));
+    php_kennel_free_names(&names);
 }
 
 static PHP_METHOD(Kennel_Cache, delete) {
@@ -375,24 +370,17 @@ static PHP_METHOD(Kennel_Cache, delete) {
 
 static PHP_METHOD(Kennel_Cache, deleteMultiple) {
     HashTable *keys;
-    zval *each;
-    zend_long removed = 0;
+    zend_long removed;
+    int result;
     CACHE_OF_THIS(k);
     ZEND_PARSE_PARAMETERS_START(1, 1)
     Z_PARAM_ARRAY_HT(keys)
     ZEND_PARSE_PARAMETERS_END();
-    ZEND_HASH_FOREACH_VAL(keys, each) {
-        zend_string *key = key_of(each);
-        int result = key != NULL ? kennel_delete(k, ZSTR_VAL(key), ZSTR_LEN(key)) : KENNEL_THROWN;
-        if (key != NULL)
-            zend_string_release(key);
-        if (result < 0) {
-            php_kennel_throw(result);
-            RETURN_THROWS();
-        }
-        removed += result != KENNEL_NONE;
+    result = php_kennel_delete_many(k, keys, &removed);
+    if (result < 0) {
+        php_kennel_throw(result);
+        RETURN_THROWS();
     }
-    ZEND_HASH_FOREACH_END();
     RETURN_LONG(removed);
 }
 
@@ -455,7 +443,7 @@ static PHP_METHOD(Kennel_Cache, decrement) {
 
 static PHP_METHOD(Kennel_Cache, compareAndSwap) {
     kennel_set_options how = KENNEL_SET_OPTIONS_INIT;
-    kennel_bytes bytes;
+    kennel_encoded bytes;
     zend_string *key;
     zend_long stamp;
     uint64_t new_stamp;
@@ -476,7 +464,7 @@ static PHP_METHOD(Kennel_Cache, compareAndSwap) {
     how.flags = bytes.flags;
     result = kennel_compare_and_swap(k, ZSTR_VAL(key), ZSTR_LEN(key), (uint64_t)stamp, bytes.at, bytes.len, &how,
                                      &new_stamp);
-    php_kennel_bytes_free(&bytes);
+    php_kennel_encoded_free(&bytes);
     if (result == KENNEL_OK)
         RETURN_LONG((zend_long)new_stamp);
     if (result < 0)
@@ -519,6 +507,13 @@ static bool take_how(void *into, zend_string *name, zval *value) {
             zend_value_error("Option \"claim_max_age\" must be finite");
         return !EG(exception);
     }
+    if (strcmp(ZSTR_VAL(name), "tags") == 0 && Z_TYPE_P(value) == IS_ARRAY && how->tags.room == 0) {
+        if (!php_kennel_names(Z_ARRVAL_P(value), "tag", &how->tags))
+            return false;
+        how->options.tags = how->tags.bytes;
+        how->options.tag_count = how->tags.count;
+        return true;
+    }
     if (strcmp(ZSTR_VAL(name), "wait") == 0)
         return wait_of(zval_get_double(value), "Option \"wait\"", &how->wait_ms);
     if (strcmp(ZSTR_VAL(name), "unprotected") == 0)
@@ -531,7 +526,7 @@ static bool take_how(void *into, zend_string *name, zval *value) {
 }
 
 static PHP_METHOD(Kennel_Cache, getOrCreate) {
-    kennel_how how = {KENNEL_CREATE_OPTIONS_INIT, 30000, false, false};
+    kennel_how how = {KENNEL_CREATE_OPTIONS_INIT, 30000, false, false, {0, 0, NULL, NULL}};
     zend_fcall_info fci;
     zend_fcall_info_cache fcc;
     zend_string *key;
@@ -547,9 +542,12 @@ static PHP_METHOD(Kennel_Cache, getOrCreate) {
     Z_PARAM_DOUBLE_OR_NULL(ttl, is_default)
     Z_PARAM_ARRAY_HT(options)
     ZEND_PARSE_PARAMETERS_END();
-    if (!ttl_of(ttl, is_default, 3, &how.options.ttl_ms) || !each_option(options, &how, take_how))
+    if (!ttl_of(ttl, is_default, 3, &how.options.ttl_ms) || !each_option(options, &how, take_how)) {
+        php_kennel_free_names(&how.tags);
         RETURN_THROWS();
+    }
     result = php_kennel_create(k, key, &fci, &fcc, &how, return_value);
+    php_kennel_free_names(&how.tags);
     if (result < 0)
         php_kennel_throw(result);
 }
@@ -618,6 +616,34 @@ static PHP_METHOD(Kennel_Cache, invalidate) {
     result = kennel_invalidate(k, soft);
     if (result < 0)
         php_kennel_throw(result);
+}
+
+static PHP_METHOD(Kennel_Cache, invalidateTags) {
+    HashTable *tags;
+    kennel_names names;
+    bool soft = false;
+    int result;
+    CACHE_OF_THIS(k);
+    ZEND_PARSE_PARAMETERS_START(1, 2)
+    Z_PARAM_ARRAY_HT(tags)
+    Z_PARAM_OPTIONAL
+    Z_PARAM_BOOL(soft)
+    ZEND_PARSE_PARAMETERS_END();
+    if (!php_kennel_names(tags, "tag", &names))
+        RETURN_THROWS();
+    result = kennel_invalidate_tags(k, names.bytes, names.count, soft);
+    php_kennel_free_names(&names);
+    if (result < 0)
+        php_kennel_throw(result);
+}
+
+static PHP_METHOD(Kennel_Cache, removeNamespace) {
+    zend_string *name;
+    CACHE_OF_THIS(k);
+    ZEND_PARSE_PARAMETERS_START(1, 1)
+    Z_PARAM_PATH_STR(name)
+    ZEND_PARSE_PARAMETERS_END();
+    return_done(return_value, kennel_remove_namespace(k, ZSTR_VAL(name)));
 }
 
 static PHP_METHOD(Kennel_Cache, stats) {

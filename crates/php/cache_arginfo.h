@@ -102,6 +102,23 @@ ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_invalidate, 0, 0, IS_VOID, 0)
 ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, soft, _IS_BOOL, 0, "false")
 ZEND_END_ARG_INFO()
 
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_setTagged, 0, 3, _IS_BOOL, 0)
+ZEND_ARG_TYPE_INFO(0, key, IS_STRING, 0)
+ZEND_ARG_TYPE_INFO(0, value, IS_MIXED, 0)
+ZEND_ARG_TYPE_INFO(0, tags, IS_ARRAY, 0)
+ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, ttl, IS_DOUBLE, 1, "null")
+ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, staleAfter, IS_DOUBLE, 1, "null")
+ZEND_END_ARG_INFO()
+
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_invalidateTags, 0, 1, IS_VOID, 0)
+ZEND_ARG_TYPE_INFO(0, tags, IS_ARRAY, 0)
+ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, soft, _IS_BOOL, 0, "false")
+ZEND_END_ARG_INFO()
+
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_removeNamespace, 0, 1, _IS_BOOL, 0)
+ZEND_ARG_TYPE_INFO(0, name, IS_STRING, 0)
+ZEND_END_ARG_INFO()
+
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_stats, 0, 0, IS_ARRAY, 0)
 ZEND_END_ARG_INFO()
 
@@ -131,6 +148,9 @@ static const zend_function_entry cache_methods[] = {
     METHOD(isClaimed, arginfo_of_key)
     METHOD(keys, arginfo_keys)
     METHOD(invalidate, arginfo_invalidate)
+    METHOD(setTagged, arginfo_setTagged)
+    METHOD(invalidateTags, arginfo_invalidateTags)
+    METHOD(removeNamespace, arginfo_removeNamespace)
     METHOD(stats, arginfo_stats)
     PHP_FE_END
 };

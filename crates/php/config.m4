@@ -16,6 +16,6 @@ if test "$PHP_KENNEL" != "no"; then
   PHP_EVAL_INCLINE([`$PKG_CONFIG --cflags kennel`])
   PHP_ADD_LIBRARY_WITH_PATH([kennel], [$KENNEL_LIBDIR], [KENNEL_SHARED_LIBADD])
   PHP_SUBST([KENNEL_SHARED_LIBADD])
-  PHP_NEW_EXTENSION([kennel], [kennel.c errors.c values.c numbers.c create.c functions.c info.c cache.c objects.c], [$ext_shared],, [-Wall -Wextra -Wno-unused-parameter])
+  PHP_NEW_EXTENSION([kennel], [kennel.c errors.c values.c many.c numbers.c create.c functions.c info.c cache.c objects.c], [$ext_shared],, [-Wall -Wextra -Wno-unused-parameter])
   PHP_ADD_EXTENSION_DEP([kennel], [json])
 fi

@@ -42,20 +42,37 @@ static int64_t part(int64_t wait_ms, int64_t since) {
     return rest < 0 ? 0 : MIN(rest, PART_MS);
 }
 
-static int begin(kennel *k, zend_string *key, const kennel_how *how, kennel_claim *claim) {
+/* With KENNEL_OK, found is the value, in memory of the library. */
+static int begin(kennel *k, zend_string *key, const kennel_how *how, char **found, kennel_item *item, kennel_claim *claim) {
     kennel_create_options options = how->options;
     int64_t since = clock_ms();
     for (;;) {
-        char *value;
         int result;
         options.wait_ms = part(how->wait_ms, since);
-        result = kennel_begin(k, ZSTR_VAL(key), ZSTR_LEN(key), &options, &value, NULL, claim);
-        kennel_free(value);
+        result = kennel_begin_item(k, ZSTR_VAL(key), ZSTR_LEN(key), &options, found, item, claim);
+        if (result == KENNEL_OK)
+            return result;
+        kennel_free(*found);
         if (result != KENNEL_E_TIMED_OUT || options.wait_ms < PART_MS)
             return result;
         if (interrupted())
             return KENNEL_THROWN;
     }
+}
+
+/* What another caller has created. Its memory is freed, also if PHP jumps out. */
+static int take(char *found, const kennel_item *item, zval *value) {
+    volatile int result = KENNEL_NONE;
+    zend_try {
+        result = php_kennel_decode(value, found, item->len, item->flags);
+    }
+    zend_catch {
+        kennel_free(found);
+        zend_bailout();
+    }
+    zend_end_try();
+    kennel_free(found);
+    return result;
 }
 
 int php_kennel_wait_for_lock(kennel *k, zend_string *key, int64_t wait_ms, int64_t max_age_ms, kennel_key_lock *lock) {
@@ -91,7 +108,7 @@ static int call(zend_string *key, zend_fcall_info *fci, zend_fcall_info_cache *f
 /* Stores what was created. The caller gets it also if it cannot be stored. */
 static int complete(kennel_claim claim, const kennel_how *how, zval *value) {
     kennel_set_options as = KENNEL_SET_OPTIONS_INIT;
-    kennel_bytes bytes;
+    kennel_encoded bytes;
     if (how->options.absent_ttl_ms != 0 && Z_TYPE_P(value) == IS_NULL) {
         kennel_complete_absent(claim);
         return KENNEL_OK;
@@ -102,7 +119,7 @@ static int complete(kennel_claim claim, const kennel_how *how, zval *value) {
     }
     as.flags = bytes.flags;
     kennel_complete_with(claim, bytes.at, bytes.len, &as);
-    php_kennel_bytes_free(&bytes);
+    php_kennel_encoded_free(&bytes);
     return KENNEL_OK;
 }
 
@@ -148,25 +165,25 @@ static int claim_and_create(kennel *k, zend_string *name, zend_string *key, zend
     for (;;) {
         kennel_item item = KENNEL_ITEM_INIT;
         kennel_claim claim;
-        int result = begin(k, key, how, &claim);
+        char *found;
+        int result = begin(k, key, how, &found, &item, &claim);
         switch (result) {
         case KENNEL_CREATE:
             return create_with(claim, name, key, fci, fcc, how, value);
         case KENNEL_OK:
-            /* Another caller has created it. If it has left the cache already, or PHP cannot read it: again. */
-            result = php_kennel_read_item(k, key, value, &item);
-            if (result == KENNEL_NONE && item.len != 0)
-                kennel_compare_and_delete(k, ZSTR_VAL(key), ZSTR_LEN(key), item.stamp);
-            if (result == KENNEL_NONE)
-                continue;
-            return result;
+            /* Another caller has created it. If PHP cannot read it: again. */
+            result = take(found, &item, value);
+            if (result != KENNEL_NONE)
+                return result;
+            kennel_compare_and_delete(k, ZSTR_VAL(key), ZSTR_LEN(key), item.stamp);
+            break;
         case KENNEL_NONE:
             ZVAL_NULL(value);
             return KENNEL_OK;
         case KENNEL_THROWN:
             return result;
         default:
-            if (result == KENNEL_E_TIMED_OUT ? how->unprotected : how->or_uncached)
+            if (result == KENNEL_E_TIMED_OUT ? how->unprotected : result != KENNEL_E_RESTING && how->or_uncached)
                 return call(key, fci, fcc, value);
             return result;
         }

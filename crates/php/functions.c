@@ -223,7 +223,7 @@ PHP_FUNCTION(kennel_entry) {
     zend_fcall_info fci;
     zend_fcall_info_cache fcc;
     zend_long ttl = 0;
-    kennel_how how = {KENNEL_CREATE_OPTIONS_INIT, 30000, true, true};
+    kennel_how how = {KENNEL_CREATE_OPTIONS_INIT, 30000, true, true, {0, 0, NULL, NULL}};
     kennel *k;
     ZEND_PARSE_PARAMETERS_START(2, 3)
     Z_PARAM_STR(key)

@@ -37,7 +37,7 @@ static int read_number(kennel *k, zend_string *key, zend_long *number, kennel_it
 /* Stores a number if the value is still the one that was read, with what is left of its time. */
 static int write_number(kennel *k, zend_string *key, zend_long number, const kennel_item *item) {
     kennel_set_options how = KENNEL_SET_OPTIONS_INIT;
-    kennel_bytes bytes;
+    kennel_encoded bytes;
     zval value;
     ZVAL_LONG(&value, number);
     php_kennel_encode(&value, &bytes);

@@ -51,12 +51,20 @@ ZEND_EXTERN_MODULE_GLOBALS(kennel)
 ZEND_TSRMLS_CACHE_EXTERN()
 #endif
 
+/* Names in an array of PHP, for the library. */
+typedef struct {
+    size_t count, room;
+    zend_string **texts;
+    kennel_bytes *bytes;
+} kennel_names;
+
 /* How a missing value is created. */
 typedef struct {
     kennel_create_options options;
     int64_t wait_ms;
     bool or_uncached; /* if the cache fails, create all the same */
     bool unprotected; /* after the wait, create all the same */
+    kennel_names tags;
 } kennel_how;
 
 /* A value as it is stored. */
@@ -66,7 +74,7 @@ typedef struct {
     uint32_t flags;
     char digits[24];
     smart_str text;
-} kennel_bytes;
+} kennel_encoded;
 
 extern zend_class_entry *kennel_exception_ce, *kennel_cache_ce, *kennel_item_ce, *kennel_lock_ce;
 
@@ -83,13 +91,21 @@ void php_kennel_throw_text(int result, const char *facts, const char *advice);
 void php_kennel_register_exception(void);
 
 /* values.c */
-bool php_kennel_encode(zval *value, kennel_bytes *bytes);
-void php_kennel_bytes_free(kennel_bytes *bytes);
+bool php_kennel_encode(zval *value, kennel_encoded *bytes);
+void php_kennel_encoded_free(kennel_encoded *bytes);
 int php_kennel_read(kennel *k, zend_string *key, zval *value);
 int php_kennel_read_item(kennel *k, zend_string *key, zval *value, kennel_item *item);
 int php_kennel_write(kennel *k, zend_string *key, zval *value, int64_t ttl_ms);
 int php_kennel_write_new(kennel *k, zend_string *key, zval *value, int64_t ttl_ms);
+int php_kennel_decode(zval *value, const char *at, size_t len, uint32_t flags);
 int64_t php_kennel_seconds(double seconds);
+
+/* many.c */
+bool php_kennel_names(HashTable *list, const char *what, kennel_names *names);
+void php_kennel_free_names(kennel_names *names);
+int php_kennel_read_many(kennel *k, HashTable *keys, zval *otherwise, HashTable *into);
+int php_kennel_write_many(kennel *k, HashTable *given, int64_t ttl_ms);
+int php_kennel_delete_many(kennel *k, HashTable *keys, zend_long *removed);
 
 /* numbers.c */
 int php_kennel_change(kennel *k, zend_string *key, zend_long by, const zend_long *initial, int64_t ttl_ms, zval *number);

@@ -6,7 +6,7 @@ static bool is_serialized(const char *at, size_t len) {
 }
 
 /* Returns false if serializing threw an exception. */
-bool php_kennel_encode(zval *value, kennel_bytes *bytes) {
+bool php_kennel_encode(zval *value, kennel_encoded *bytes) {
     php_serialize_data_t data;
     ZVAL_DEREF(value);
     memset(&bytes->text, 0, sizeof bytes->text);
@@ -40,7 +40,7 @@ bool php_kennel_encode(zval *value, kennel_bytes *bytes) {
     return true;
 }
 
-void php_kennel_bytes_free(kennel_bytes *bytes) {
+void php_kennel_encoded_free(kennel_encoded *bytes) {
     smart_str_free(&bytes->text);
 }
 
@@ -86,7 +86,7 @@ static void decode_int(zval *value, const char *at, size_t len) {
 }
 
 /* A value that PHP cannot read is a miss. The flags of other programs are theirs. */
-static int decode(zval *value, const char *at, size_t len, uint32_t flags) {
+int php_kennel_decode(zval *value, const char *at, size_t len, uint32_t flags) {
     if (UNEXPECTED(is_serialized(at, len)))
         return unserialize(value, zend_string_init(at, len, 0));
     if (flags == KENNEL_INT && could_be_int(at, len))
@@ -122,7 +122,7 @@ int php_kennel_read_item(kennel *k, zend_string *key, zval *value, kennel_item *
     char *buffer = KENNEL_G(buffer);
     int result = kennel_get_item_into(k, ZSTR_VAL(key), ZSTR_LEN(key), buffer, KENNEL_BUFFER, item);
     if (EXPECTED(result == KENNEL_OK))
-        return decode(value, buffer, item->len, item->flags);
+        return php_kennel_decode(value, buffer, item->len, item->flags);
     ZVAL_NULL(value);
     return result == KENNEL_E_BUFFER_TOO_SMALL ? read_large(k, key, value, item) : result;
 }
@@ -135,14 +135,14 @@ int php_kennel_read(kennel *k, zend_string *key, zval *value) {
     int result = kennel_get_into(k, ZSTR_VAL(key), ZSTR_LEN(key), buffer, KENNEL_BUFFER, &len);
     if (EXPECTED(result == KENNEL_OK))
         return UNEXPECTED(could_be_int(buffer, len)) ? php_kennel_read_item(k, key, value, &item)
-                                                     : decode(value, buffer, len, 0);
+                                                     : php_kennel_decode(value, buffer, len, 0);
     ZVAL_NULL(value);
     item.len = len;
     return result == KENNEL_E_BUFFER_TOO_SMALL ? read_large(k, key, value, &item) : result;
 }
 
 int php_kennel_write(kennel *k, zend_string *key, zval *value, int64_t ttl_ms) {
-    kennel_bytes bytes;
+    kennel_encoded bytes;
     int result;
     if (UNEXPECTED(!php_kennel_encode(value, &bytes)))
         return KENNEL_THROWN;
@@ -154,20 +154,20 @@ int php_kennel_write(kennel *k, zend_string *key, zval *value, int64_t ttl_ms) {
         how.flags = bytes.flags;
         result = kennel_set_with(k, ZSTR_VAL(key), ZSTR_LEN(key), bytes.at, bytes.len, &how, NULL);
     }
-    php_kennel_bytes_free(&bytes);
+    php_kennel_encoded_free(&bytes);
     return result;
 }
 
 int php_kennel_write_new(kennel *k, zend_string *key, zval *value, int64_t ttl_ms) {
     kennel_set_options how = KENNEL_SET_OPTIONS_INIT;
-    kennel_bytes bytes;
+    kennel_encoded bytes;
     int result;
     if (!php_kennel_encode(value, &bytes))
         return KENNEL_THROWN;
     how.ttl_ms = ttl_ms;
     how.flags = bytes.flags;
     result = kennel_add(k, ZSTR_VAL(key), ZSTR_LEN(key), bytes.at, bytes.len, &how);
-    php_kennel_bytes_free(&bytes);
+    php_kennel_encoded_free(&bytes);
     return result;
 }
 

@@ -18,13 +18,17 @@ fn run(input: &[u8]) {
     match &whole {
         Parsed::Request(request) => {
             assert!(!request.path.contains(['?', '#', ' ', '\r', '\n']), "{request:?}");
-            assert!(input.windows(request.path.len().max(1)).any(|part| part == request.path.as_bytes()) || request.path.is_empty());
+            assert!(
+                input.windows(request.path.len().max(1)).any(|part| part == request.path.as_bytes())
+                    || request.path.is_empty()
+            );
         }
         Parsed::Partial => assert!(input.len() < MOST_HEAD),
         Parsed::Refused(status) => assert_ne!(*status, Status::Ok),
     }
     // The server parses anew with each piece that comes, and takes the first result that is not partial.
-    let first = (0..=input.len().min(MOST_HEAD)).map(|len| parse(&input[..len])).find(|parsed| *parsed != Parsed::Partial);
+    let first =
+        (0..=input.len().min(MOST_HEAD)).map(|len| parse(&input[..len])).find(|parsed| *parsed != Parsed::Partial);
     if let Parsed::Request(_) = whole
         && input.len() <= MOST_HEAD
     {

@@ -1,7 +1,7 @@
 //! A record's header: its lengths for arbitrary words, and its checksum after a move and after its death.
 //!
-//! Input: seven words of header and extension, two positions, a byte of spare units, a byte for the key's length; then
-//! the key, and the rest is the value.
+//! Input: seven words of header and extension, two positions, the clock of tags, a byte of spare units, a byte for the
+//! number of tags and one for the key's length; then two bytes for each tag, the key, and the rest is the value.
 //!
 //! Asserted: no panic; accepted lengths add up to the allocated size; the metadata of a value comes back; a written
 //! record passes its checks, at its place and after a move, dead or alive, and states its length. That damage does
@@ -28,7 +28,9 @@ fuzz_target!(|input: &[u8]| {
     let mut input = Input(input);
     let words = [(); 7].map(|()| word(&mut input));
     let positions = [(); 2].map(|()| word(&mut input));
-    let (spare, key_len) = (u64::from(input.byte()), usize::from(input.byte()));
+    let tag_clock = word(&mut input);
+    let (spare, tags, key_len) = (u64::from(input.byte()), input.byte() % 20, usize::from(input.byte()));
+    let tags: Vec<u16> = (0..tags).map(|_| u16::from_le_bytes([input.byte(), input.byte()])).collect();
     let (key, value) = input.0.split_at(key_len.min(input.0.len()));
-    check_record(&RecordInput { words, key, value, spare, positions });
+    check_record(&RecordInput { words, tag_clock, tags: &tags, key, value, spare, positions });
 });

@@ -2,7 +2,8 @@
 //!
 //! Input: a byte that says how the rest arrives, then the stream.
 //!
-//! Asserted: no panic; the same values, and an error or none, whether the stream arrives in one piece or in many; no
+//! Asserted: no panic; the same values, and the same items, and an error or none, whether the stream arrives in one piece or
+//! in many; no
 //! values that need more memory than the limit allows; what `encode` writes is decoded as it was.
 #![no_main]
 
@@ -14,6 +15,22 @@ use libfuzzer_sys::fuzz_target;
 use resp::{Decoder, Value, encode};
 
 const LIMIT: usize = 1 << 12;
+
+/// All items of a stream, and whether it ended in an error.
+fn items<'p>(pieces: impl Iterator<Item = &'p [u8]>) -> (Vec<String>, bool) {
+    let (mut decoder, mut items) = (Decoder::new(LIMIT), Vec::new());
+    for piece in pieces {
+        decoder.feed(piece);
+        loop {
+            match decoder.next_item() {
+                Ok(Some(item)) => items.push(format!("{item:?}")),
+                Ok(None) => break,
+                Err(_) => return (items, true),
+            }
+        }
+    }
+    (items, false)
+}
 
 /// All values of a stream, and whether it ended in an error.
 fn decode<'p>(pieces: impl Iterator<Item = &'p [u8]>) -> (Vec<Value>, bool) {
@@ -46,6 +63,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((&pieces, stream)) = input.split_first() else { return };
     let whole = decode(std::iter::once(stream));
     assert_eq!(whole, decode(stream.chunks(usize::from(pieces).max(1))));
+    assert_eq!(items(std::iter::once(stream)), items(stream.chunks(usize::from(pieces).max(1))));
     assert!(whole.0.iter().all(|value| memory(value) <= LIMIT));
     let parts: Vec<&[u8]> = stream.chunks(usize::from(pieces).max(1)).take(20).collect();
     let mut out = Vec::new();

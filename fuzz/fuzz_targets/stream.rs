@@ -9,17 +9,12 @@
 //! was; a whole stream is the only one that counts as whole.
 #![no_main]
 
-#[allow(dead_code, unused_imports)]
-#[path = "../../crates/cli/src/stream/mod.rs"]
-mod stream;
-
 use kennel::{Ring, SavedItem};
 use kennel_fuzz::limits::in_time;
 use kennel_fuzz::{Input, key_of, moment, value_of};
+use kennel_stream::{Ending, FrameHead, Head, Kind, Namespace, Part, Reader, Writer, items};
 use libfuzzer_sys::fuzz_target;
 use std::time::Duration;
-use stream::frame::{FrameHead, Kind};
-use stream::{Ending, Head, Namespace, Part, Reader, Writer, items};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The largest item that is wanted in pieces.

@@ -13,7 +13,7 @@
 //! Creations look at the key's value; locks do not. The claim of a lock and that of a creation exclude each other.
 
 use super::cache::Cache;
-use super::count::count;
+use super::count::{count, count_lock_wait, time};
 use super::stripe_lock::Patience;
 use super::task::Task;
 use super::waiting::{Pause, Step, Wait};
@@ -23,7 +23,9 @@ use crate::file::AttachedFile;
 use crate::file::notes::{Life, Rest};
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
+use crate::store::NamespaceId;
 use crate::store::claim::{ClaimId, Claimant, Claimed, End, Kind, Owner};
+use crate::store::histograms::Timed;
 use crate::store::stripe_guard::StripeGuard;
 use crate::store::{Epochs, NamespaceEpochs, counters::MemberCount};
 use crate::sync::clock::monotonic_ms;
@@ -43,6 +45,8 @@ pub(super) struct HeldClaim {
     opened: Arc<AttachedFile>,
     claim_id: ClaimId,
     generation: u32,
+    /// How many creations of the key failed in a row before this one.
+    failures: u8,
     /// How the claim ends when it is dropped.
     dropped: End,
 }
@@ -59,6 +63,10 @@ impl HeldClaim {
     /// The claim, if this process may end it.
     pub(super) fn claim_id(&self) -> Option<&ClaimId> {
         self.is_ours().then_some(&self.claim_id)
+    }
+
+    pub(super) fn failures_before(&self) -> u8 {
+        self.failures
     }
 
     /// Whether the claim excludes others: it has not ended, and its file has not been replaced.
@@ -80,16 +88,24 @@ impl Drop for HeldClaim {
     }
 }
 
-/// The epochs from before the look at the key, which decide whether a created value may be stored.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The epochs, and the clock of tags, from before the look at the key. They decide whether a created value may be stored.
+#[derive(Clone, Copy)]
 pub(super) struct EpochSnapshot {
     pub epochs: Epochs,
     pub namespace: NamespaceEpochs,
+    pub tag_clock: u64,
 }
 
 impl EpochSnapshot {
-    pub(super) fn now(opened: &AttachedFile, namespace: u16) -> Self {
-        Self { epochs: opened.store.epochs(), namespace: opened.store.namespace_now(namespace) }
+    pub(super) fn now(opened: &AttachedFile, namespace: NamespaceId) -> Self {
+        let store = &opened.store;
+        Self { epochs: store.epochs(), namespace: store.namespace_at_start(namespace), tag_clock: store.tag_clock() }
+    }
+
+    /// Whether the epochs are still the same. The clock of tags says nothing without the tags of the value.
+    pub(super) fn has_epochs_of(self, opened: &AttachedFile) -> bool {
+        let store = &opened.store;
+        self.epochs == store.epochs() && self.namespace == store.namespace_now(self.namespace.namespace())
     }
 }
 
@@ -170,6 +186,11 @@ pub(super) trait Purpose {
     /// The age after which others may take the claim over.
     fn max_age(&self) -> Option<Duration>;
 
+    /// Whether a caller that waited for a creation that failed fails, too.
+    fn shares_failure(&self) -> bool {
+        false
+    }
+
     /// Looks at the key without a lock.
     fn look(&self, _: Target<'_>) -> Result<Found<Self>> {
         Ok(Found::Nothing)
@@ -204,8 +225,9 @@ pub(super) struct Progress<P> {
     purpose: P,
     /// The claim that the caller waited for, and its file.
     waited_for: Option<(Arc<AttachedFile>, ClaimId)>,
-    /// The caller's wait has been counted.
-    is_counted: bool,
+    /// Since when the caller waits. A wait is counted when it begins.
+    waits_since: Option<Instant>,
+    has_waited: bool,
     /// Members that are proved dead.
     dead: Vec<u64>,
 }
@@ -213,7 +235,12 @@ pub(super) struct Progress<P> {
 impl<P> Progress<P> {
     /// Of a caller that has taken no step.
     pub(super) fn towards(purpose: P) -> Self {
-        Self { purpose, waited_for: None, is_counted: false, dead: Vec::new() }
+        Self { purpose, waited_for: None, waits_since: None, has_waited: false, dead: Vec::new() }
+    }
+
+    /// Whether the caller had to wait for another one's claim.
+    pub(super) fn has_waited(&self) -> bool {
+        self.has_waited
     }
 }
 
@@ -233,11 +260,20 @@ impl<'a, P: Purpose> Acquire<'a, P> {
     /// One step. A thread waits in it for the stripe's lock, and a task for nothing.
     pub(super) fn step(&mut self) -> Result<Step<P::Got>> {
         let attempt = self.attempt();
-        let step = match self.caller.locks.retry(attempt, |what| count(&self.of.cache.in_use(), what)) {
+        let step = match self
+            .caller
+            .locks
+            .retry(attempt, |what, waited| count_lock_wait(&self.of.cache.in_use(), what, waited))
+        {
             Ok(Step::Wait(pause)) => return Ok(Step::Wait(pause)),
             Ok(Step::Done(step)) => Ok(step),
             Err(error) => Err(error),
         };
+        if !matches!(step, Ok(Step::Wait(_)))
+            && let Some(since) = self.progress.waits_since.take()
+        {
+            time(&self.of.cache.in_use(), Timed::ClaimWait, since.elapsed());
+        }
         self.progress.purpose.conclude(self.of, step)
     }
 
@@ -265,9 +301,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
     fn claim(&mut self, only_tries: bool) -> Result<Step<P::Got>> {
         let Target { cache, key, .. } = self.of;
         cache.notice_removal();
-        if self.has_waited_in_vain()
-            && let Some(got) = self.progress.purpose.unprotected(self.of)?
-        {
+        if let Some(got) = self.without_claim()? {
             return Ok(Step::Done(got));
         }
         loop {
@@ -288,8 +322,8 @@ impl<'a, P: Purpose> Acquire<'a, P> {
             // What follows may use another file, if this one was replaced.
             drop(file);
             let (awaited, limit) = match claimed {
-                Claimed::Mine(claim_id) => {
-                    let held = held(opened, claim_id, P::KIND);
+                Claimed::Mine(claim_id, failures) => {
+                    let held = held(opened, claim_id, failures, P::KIND);
                     return self.progress.purpose.claimed(self.of, held, began, usable).map(Step::Done);
                 }
                 Claimed::Held(claim_id, owner) => match self.life_of(&opened, &claim_id, owner)? {
@@ -307,6 +341,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
                     }
                     Life::Alive(next_test) => (Some(claim_id), next_test),
                 },
+                Claimed::Resting(left_ms) => return Err(self.resting(Duration::from_millis(left_ms))),
                 Claimed::Full(ref owners) if self.finds_dead(&opened, owners)? => continue,
                 Claimed::Full(_) if usable.is_some() => (None, FULL_PAUSE),
                 Claimed::Full(_) => match self.progress.purpose.unprotected(self.of)? {
@@ -321,10 +356,36 @@ impl<'a, P: Purpose> Acquire<'a, P> {
         }
     }
 
-    /// Whether the caller waited for a value that is not to be stored, so that it creates its own.
-    fn has_waited_in_vain(&self) -> bool {
-        let is_not_stored = |(opened, claim_id): &(Arc<AttachedFile>, _)| opened.store.was_not_stored(claim_id);
-        P::KIND == Kind::Create && self.progress.waited_for.as_ref().is_some_and(is_not_stored)
+    /// What the caller gets because of what became of other callers' creations.
+    fn without_claim(&self) -> Result<Option<P::Got>> {
+        match self.outcome_elsewhere() {
+            Elsewhere::NotStored => self.progress.purpose.unprotected(self.of),
+            Elsewhere::Failed => Err(Error::FailedElsewhere),
+            Elsewhere::Resting(left) => Err(self.resting(left)),
+            Elsewhere::Unknown => Ok(None),
+        }
+    }
+
+    /// What other callers' creations of the key say about this one's.
+    fn outcome_elsewhere(&self) -> Elsewhere {
+        if P::KIND != Kind::Create {
+            return Elsewhere::Unknown;
+        }
+        if let Some((opened, claim_id)) = &self.progress.waited_for {
+            if opened.store.was_not_stored(claim_id) {
+                return Elsewhere::NotStored;
+            }
+            if self.progress.purpose.shares_failure() && opened.store.has_failed(claim_id) {
+                return Elsewhere::Failed;
+            }
+        }
+        let opened = self.of.cache.in_use();
+        opened.rest_left(&opened.store.key(self.of.key)).map_or(Elsewhere::Unknown, Elsewhere::Resting)
+    }
+
+    fn resting(&self, left: Duration) -> Error {
+        count(&self.of.cache.in_use(), MemberCount::Rested);
+        Error::Resting { left }
     }
 
     /// Locks a stripe for a look at its claims.
@@ -374,7 +435,9 @@ impl<'a, P: Purpose> Acquire<'a, P> {
             Some(left) if left.is_zero() => return Err(Error::TimedOut { waited: self.caller.began.elapsed() }),
             left => left.map_or(limit, |left| left.min(limit)),
         };
-        if !std::mem::replace(&mut self.progress.is_counted, true) {
+        if self.progress.waits_since.is_none() {
+            self.progress.waits_since = Some(Instant::now());
+            self.progress.has_waited = true;
             count(&opened, MemberCount::ClaimWaits);
         }
         Ok(Step::Wait(match awaited {
@@ -387,11 +450,22 @@ impl<'a, P: Purpose> Acquire<'a, P> {
     }
 }
 
-/// A claim just taken. A creation that is dropped has failed; a lock that is dropped is released.
-fn held(opened: Arc<AttachedFile>, claim_id: ClaimId, kind: Kind) -> HeldClaim {
+/// What other callers' creations of a key say about the next one.
+enum Elsewhere {
+    /// The value for which the caller waited is not to be stored: each waiter creates its own.
+    NotStored,
+    /// The creation for which the caller waited failed, and the caller shares the failure.
+    Failed,
+    /// The key rests after failures.
+    Resting(Duration),
+    Unknown,
+}
+
+/// A claim just taken. A creation that is dropped is given up; a lock that is dropped is released.
+fn held(opened: Arc<AttachedFile>, claim_id: ClaimId, failures: u8, kind: Kind) -> HeldClaim {
     let dropped = match kind {
-        Kind::Create => End::Failed,
+        Kind::Create => End::Abandoned,
         Kind::Lock => End::Done,
     };
-    HeldClaim { opened, claim_id, generation: fork::generation(), dropped }
+    HeldClaim { opened, claim_id, generation: fork::generation(), failures, dropped }
 }

@@ -6,8 +6,8 @@
 
 use super::acquire::{Acquire, Caller, Progress};
 use super::cache::Cache;
-use super::count::count;
-use super::create::{Batch, Claim, CreateOptions, Created, CreatorOutput, Lookup, ToCreate, in_one_order};
+use super::count::count_lock_wait;
+use super::create::{Batch, Claim, CreateOptions, Created, CreatorOutput, Got, Lookup, Source, ToCreate, in_one_order};
 use super::item::{Item, Stamp};
 use super::key_lock::{KeyLock, LockOptions};
 use super::namespace::NamespaceOptions;
@@ -72,6 +72,14 @@ impl AsyncCache {
     pub async fn namespace(&self, name: &str, options: &NamespaceOptions) -> Result<Self> {
         let trying = self.write(|cache| cache.namespace(name, options)).await?;
         Ok(Self { cache: trying.with_lock_wait(self.cache.lock_wait()), trying })
+    }
+
+    /// [`Cache::remove_namespace`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Cache::remove_namespace`].
+    pub async fn remove_namespace(&self, name: &str) -> Result<bool> {
+        self.write(|cache| cache.remove_namespace(name)).await
     }
 
     /// [`Cache::get`] for tasks.
@@ -153,6 +161,24 @@ impl AsyncCache {
     ) -> Result<Swap> {
         let (key, value) = (key.as_ref(), value.as_ref());
         self.write(|cache| cache.compare_and_swap(key, stamp, value, how)).await
+    }
+
+    /// [`Cache::swap_value`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Cache::swap_value`].
+    pub async fn swap_value(&self, key: impl AsRef<[u8]>, stamp: Stamp, value: impl AsRef<[u8]>) -> Result<Swap> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        self.write(|cache| cache.swap_value(key, stamp, value)).await
+    }
+
+    /// [`Cache::rename`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Cache::rename`].
+    pub async fn rename(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<bool> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        self.write(|cache| cache.rename(from, to)).await
     }
 
     /// [`Cache::incr`] for tasks.
@@ -279,6 +305,14 @@ impl AsyncCache {
         self.write(|cache| cache.invalidate(how)).await
     }
 
+    /// [`Cache::invalidate_tags`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Cache::set`].
+    pub async fn invalidate_tags<T: AsRef<[u8]>>(&self, tags: &[T], how: Invalidation) -> Result<()> {
+        self.write(|cache| cache.invalidate_tags(tags, how)).await
+    }
+
     /// [`Cache::lock`] for tasks. Each call is an owner of its own.
     ///
     /// # Errors
@@ -335,6 +369,30 @@ impl AsyncCache {
         }
     }
 
+    /// [`Cache::get_or_create_item`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Cache::get_or_create`].
+    pub async fn get_or_create_item<R: CreatorOutput<Created>, F: Future<Output = R>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> F,
+    ) -> Result<Got, R::Error> {
+        let (task, key) = (how.task_or(Task::unique), self.stored_key(key.as_ref()));
+        let (lookup, has_waited) = self.claim_for_item(&key, &how.for_value(), &mut self.caller(how, task)).await?;
+        match lookup {
+            Lookup::Hit(item) => Ok(Got::hit(item, has_waited)),
+            Lookup::Stale(item) => Ok(Got { item, source: Source::Stale }),
+            Lookup::Create(claim) => match task.run_async(create).await.into_result() {
+                Ok(made) => Ok(Got::created(claim.store_as_item_of_task(made, &mut self.patience()).await)),
+                Err(error) => Got::failed(claim).ok_or(error),
+            },
+            // A claim that needs a value finds no absence.
+            Lookup::Absent => task.run_async(create).await.into_result().map(Got::unclaimed),
+        }
+    }
+
     /// [`Cache::get_or_create_optional`] for tasks.
     ///
     /// # Errors
@@ -350,7 +408,10 @@ impl AsyncCache {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
             Lookup::Absent => Ok(None),
             Lookup::Create(claim) => {
-                let made = task.run_async(create).await.into_result()?;
+                let made = match task.run_async(create).await.into_result() {
+                    Ok(made) => made,
+                    Err(error) => return claim.fail().map(|item| Some(item.value)).ok_or(error),
+                };
                 self.store(claim, made.as_ref()).await;
                 Ok(made.map(Created::into_value))
             }
@@ -415,7 +476,10 @@ impl AsyncCache {
             true => Vec::new(),
             false => {
                 let missing = missing.into_iter().map(|i| &keys[i]).collect();
-                task.run_async(|| create(missing)).await.into_result()?
+                match task.run_async(|| create(missing)).await.into_result() {
+                    Ok(created) => created,
+                    Err(error) => return batch.into_stale_values().ok_or(error),
+                }
             }
         };
         let mut locks = self.patience();
@@ -448,7 +512,10 @@ impl AsyncCache {
 
     /// Runs a write that only tries to lock its stripe, until it has the lock or the time for waiting is over.
     async fn write_within<R>(&self, locks: &mut Patience, work: impl Fn(&Cache) -> Result<R>) -> Result<R> {
-        run_as_task(|| locks.retry(work(&self.trying), |what| count(&self.cache.in_use(), what))).await
+        run_as_task(|| {
+            locks.retry(work(&self.trying), |what, waited| count_lock_wait(&self.cache.in_use(), what, waited))
+        })
+        .await
     }
 
     /// A call of a task that may create values.
@@ -462,12 +529,18 @@ impl AsyncCache {
 
     /// Looks a stored key up, and claims it if its value is to be created.
     pub(super) async fn claim_stored(&self, key: &[u8], how: &CreateOptions, caller: &mut Caller) -> Result<Lookup> {
+        self.claim_for_item(key, how, caller).await.map(|(lookup, _)| lookup)
+    }
+
+    /// [`claim_stored`](Self::claim_stored) that also says whether this call waited for another one's creation.
+    async fn claim_for_item(&self, key: &[u8], how: &CreateOptions, caller: &mut Caller) -> Result<(Lookup, bool)> {
         if let Some(lookup) = self.cache.lookup_at_hand(key, how) {
-            return Ok(lookup);
+            return Ok((lookup, false));
         }
         let mut progress = Progress::towards(ToCreate::new(how)?);
         let mut acquire = Acquire::new(&self.trying, key, &mut progress, caller);
-        run_as_task(|| acquire.step()).await
+        let lookup = run_as_task(|| acquire.step()).await?;
+        Ok((lookup, progress.has_waited()))
     }
 
     /// Runs a creator and stores what it made.
@@ -477,7 +550,10 @@ impl AsyncCache {
         task: Task,
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, R::Error> {
-        let made = task.run_async(create).await.into_result()?;
+        let made = match task.run_async(create).await.into_result() {
+            Ok(made) => made,
+            Err(error) => return claim.fail().map(|item| item.value).ok_or(error),
+        };
         self.store(claim, Some(&made)).await;
         Ok(made.into_value())
     }

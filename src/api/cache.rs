@@ -51,9 +51,9 @@ impl Cache {
         Self { file: Arc::new(Current::new(opened)), namespace: None, has_namespace: 0, lock_wait }
     }
 
-    /// A handle of a namespace of this file. A new name is added to the file, and never removed; a file has room for 64
-    /// names, unless it was created for [more](crate::Options::namespaces). Namespaces do not nest: called on a handle
-    /// with a namespace, this returns another namespace of the same file.
+    /// A handle of a namespace of this file. A new name is added to the file, which has room for 64 names, unless it was
+    /// created for [more](crate::Options::namespaces); [`remove_namespace`](Self::remove_namespace) makes room. Namespaces
+    /// do not nest: called on a handle with a namespace, this returns another namespace of the same file.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -74,7 +74,8 @@ impl Cache {
     /// [`ReadOnly`](Error::ReadOnly): a read-only handle uses the name without adding it to the file.
     pub fn namespace(&self, name: &str, options: &NamespaceOptions) -> Result<Self> {
         let namespace = Namespace::new(name, options)?;
-        match self.current().and_then(|opened| namespace.in_file(&opened, self.lock_wait)) {
+        let in_file = || self.current().and_then(|opened| namespace.in_file(&opened, self.lock_wait));
+        match self.while_open(in_file) {
             Ok(_) | Err(Error::ReadOnly(_)) => {}
             Err(error) => return Err(error),
         }
@@ -104,10 +105,10 @@ impl Cache {
     #[must_use]
     pub fn namespace_defaults(&self, name: &str) -> Option<NamespaceDefaults> {
         let opened = self.in_use();
-        let number = Some(name)
+        let id = Some(name)
             .filter(|name| name.len() <= NAMESPACE_NAME)
             .and_then(|name| opened.store.namespace_named(name))?;
-        Some(opened.store.namespace_defaults(number).into())
+        Some(opened.store.namespace_defaults(id.number()).into())
     }
 
     /// The key under which the file stores a key of this handle. Without a namespace it is the key itself.

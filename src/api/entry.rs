@@ -40,6 +40,8 @@ pub struct Entry {
     pub ring: Ring,
     /// How often the item was read since it came into its ring, up to 3.
     pub marks: u8,
+    /// How many tags the item bears.
+    pub tags: u8,
 }
 
 /// An iterator over the entries of a cache in arbitrary order: see [`Cache::entries`]. It reads one bucket at a time.
@@ -146,7 +148,7 @@ impl Maker {
     /// `None` for an item of another namespace.
     fn entry(&mut self, opened: &AttachedFile, item: BucketItem) -> Option<Entry> {
         let BucketItem { key, slot, head, extension, value_len } = item;
-        let name = self.names.name_of(opened, extension.namespace());
+        let name = self.names.name_of(opened, extension)?;
         let key = match &self.namespace {
             None => key,
             Some(namespace) if name.as_deref() == Some(namespace.name()) => namespace.callers_key(key)?,
@@ -164,6 +166,7 @@ impl Maker {
             created: moment(extension.metadata().created_ms),
             ring: slot.ring(),
             marks: slot.marks() as u8,
+            tags: extension.tags.map_or(0, |tags| tags.tags().as_slice().len() as u8),
         })
     }
 }

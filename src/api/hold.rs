@@ -33,18 +33,24 @@ impl Cache {
     /// [`Busy`](Error::Busy) if another thread or process held the region for all of [`lock_wait`](Self::lock_wait),
     /// [`BadOption`](Error::BadOption) if the file has no such region, [`ReadOnly`](Error::ReadOnly).
     pub fn while_locked<R>(&self, region: u32, work: impl FnOnce() -> R) -> Result<R> {
-        // For longer than a call, because `work` may take long.
-        let file = Arc::clone(&*self.current()?);
-        let regions = file.geometry().shape.lock_regions;
-        if region >= regions {
-            return Err(Error::BadOption {
-                option: "lock_region",
-                given: region.to_string(),
-                expected: format!("one of the file's {regions} lock regions, which are numbered from 0"),
-            });
-        }
-        // The first stripe of a lock region has the region's number.
-        let _held = Patience::of_thread(self.lock_wait).lock_region(&file, region, Duration::MAX)?;
-        Ok(work())
+        let mut work = Some(work);
+        self.while_open(|| {
+            // For longer than a call, because `work` may take long.
+            let file = Arc::clone(&*self.current()?);
+            let regions = file.geometry().shape.lock_regions;
+            if region >= regions {
+                return Err(Error::BadOption {
+                    option: "lock_region",
+                    given: region.to_string(),
+                    expected: format!("one of the file's {regions} lock regions, which are numbered from 0"),
+                });
+            }
+            // The first stripe of a lock region has the region's number.
+            let _held = Patience::of_thread(self.lock_wait).lock_region(&file, region, Duration::MAX)?;
+            // In a closed file a held lock keeps nobody from writing to the successor.
+            file.must_be_open()?;
+            Ok(work.take().map(|work| work()))
+        })
+        .map(|done| done.unwrap_or_else(|| unreachable!("the work is done once, in a file that is open")))
     }
 }

@@ -4,7 +4,7 @@ use crate::clock::Time;
 use crate::shm::Memory;
 use crate::store::Store;
 use crate::store::copied::Copied;
-use crate::store::record::{Extension, Head};
+use crate::store::record::{Extension, Head, Metadata};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Identifies one write of a key: see [`compare_and_swap`](crate::Cache::compare_and_swap).
@@ -63,7 +63,6 @@ pub struct Item<V = Vec<u8>> {
 impl<V> Item<V> {
     /// The item of a record, with its value in any form.
     pub(super) fn of<M: Memory>(store: &Store<M>, head: Head, extension: Extension, time: &Time, value: V) -> Self {
-        let moment = |ms: u64| (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms));
         Self {
             value,
             flags: extension.caller_flags(),
@@ -80,6 +79,23 @@ impl<V> Item<V> {
     #[must_use]
     pub fn id(&self) -> ItemId {
         ItemId { stamp: self.stamp, lineage: self.lineage }
+    }
+}
+
+impl Item {
+    /// The item of a value that was made with this metadata.
+    pub(super) fn made(value: Vec<u8>, expires_ms: u64, metadata: Metadata, stamp: Stamp, lineage: u64) -> Self {
+        Self {
+            value,
+            flags: metadata.flags,
+            stamp,
+            lineage,
+            expires: moment(expires_ms),
+            soft_expires: moment(metadata.soft_expires_ms),
+            // A record keeps hundredths of a second.
+            created: moment(metadata.created_ms / 10 * 10),
+            is_stale: false,
+        }
     }
 }
 
@@ -109,7 +125,7 @@ impl Known {
 }
 
 /// Whether a record is stale: its soft expiry has passed, or a soft invalidation covered it.
-#[inline]
+#[inline(always)]
 pub(super) fn is_stale<M: Memory>(store: &Store<M>, head: Head, extension: Extension, time: &Time) -> bool {
     let soft_ms = extension.soft_expires_ms();
     store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= time.now_ms())

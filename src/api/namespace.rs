@@ -5,6 +5,7 @@ use super::stripe_lock::Patience;
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::shm::layout::NAMESPACE_NAME;
+use crate::store::NamespaceId;
 use crate::store::namespace::{Defaults, MOST_JITTER};
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::time::Duration;
 type Mangler = Arc<dyn Fn(&str, &[u8]) -> Vec<u8> + Send + Sync>;
 
 /// Stored keys up to this length are made on the stack.
-const SHORT_KEY: usize = 256;
+pub(super) const SHORT_KEY: usize = 256;
 /// The byte between the name of a namespace and a key.
 const SEPARATOR: u8 = 0;
 
@@ -29,6 +30,7 @@ pub struct NamespaceOptions {
     ttl: Option<Duration>,
     soft_ttl: Option<Duration>,
     absence_ttl: Option<Duration>,
+    idle: Option<Duration>,
     jitter: Option<u16>,
     mangler: Option<Mangler>,
 }
@@ -62,6 +64,37 @@ impl NamespaceOptions {
         self
     }
 
+    /// How long an item lives that nobody uses. A use lets it live for that long again, but not beyond its
+    /// [`ttl`](Self::ttl), which begins when it is stored. Every kind of read through a handle that is open for writing is a
+    /// use, and so are [`incr`](crate::Cache::incr) and [`swap_value`](crate::Cache::swap_value). An item that is stored with an
+    /// expiry of its own, or whose expiry was changed by [`touch`](crate::Cache::touch), does not follow its reads.
+    ///
+    /// All readers go by the times that the file keeps. So unlike the other times, the idle time of a later handle counts only
+    /// if the file has none yet, and a handle with another [`ttl`](Self::ttl) than the file's stores items that do not follow
+    /// their reads.
+    ///
+    /// Reads stay lock-free. A read of an item that has less than three quarters of the idle time left also moves the expiry:
+    /// it tries the stripe's lock, and leaves that to the next read if the lock is held. So an item that is read all the time
+    /// is written to about four times in each idle time, and one that is no longer read lives for three quarters of it at
+    /// least. With [`LockStrategy::None`](crate::LockStrategy::None) reads move nothing, since another thread may be writing.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// use kennel::NamespaceOptions;
+    /// use std::time::Duration;
+    /// // A session ends after 30 minutes without a request, and after 12 hours in any case.
+    /// let minute = Duration::from_secs(60);
+    /// let sessions = cache.namespace("sessions", &NamespaceOptions::new().idle(30 * minute).ttl(720 * minute))?;
+    /// sessions.set("4f2a", "user 7")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn idle(mut self, time: Duration) -> Self {
+        self.idle = Some(time);
+        self
+    }
+
     /// The part, from 0 to 1, by which times to live are shortened at most: see
     /// [`SetOptions::jitter`](crate::SetOptions::jitter).
     #[must_use]
@@ -86,6 +119,7 @@ impl fmt::Debug for NamespaceOptions {
             .field("ttl", &self.ttl)
             .field("soft_ttl", &self.soft_ttl)
             .field("absence_ttl", &self.absence_ttl)
+            .field("idle", &self.idle)
             .field("jitter", &self.jitter.map(|part| f64::from(part) / 1000.0))
             .field("has_key_mangler", &self.mangler.is_some())
             .finish()
@@ -102,6 +136,8 @@ pub struct NamespaceDefaults {
     pub soft_ttl: Option<Duration>,
     /// How long the cache remembers that a key has no value.
     pub absence_ttl: Option<Duration>,
+    /// How long an item lives that nobody uses.
+    pub idle: Option<Duration>,
     /// The part, from 0 to 1, by which times to live are shortened at most.
     pub jitter: f64,
 }
@@ -113,17 +149,17 @@ impl From<Defaults> for NamespaceDefaults {
             ttl: time(stored.hard_ttl_ms),
             soft_ttl: time(stored.soft_ttl_ms),
             absence_ttl: time(stored.none_ttl_ms),
+            idle: time(stored.idle_ttl_ms),
             jitter: f64::from(stored.jitter) / f64::from(MOST_JITTER),
         }
     }
 }
 
-/// The namespace of a handle. Its number may differ from file to file.
+/// The namespace of a handle. Its id may differ from file to file.
 pub(super) struct Namespace {
     name: String,
     options: NamespaceOptions,
-    /// The number in the file that was used last, above the lower 48 bits of that file's [`AttachedFile::number`]; 0 for
-    /// none.
+    /// The id in the file that was used last, below the lower 24 bits of that file's [`AttachedFile::number`]; 0 for none.
     found: AtomicU64,
 }
 
@@ -143,52 +179,73 @@ impl Namespace {
         &self.name
     }
 
-    /// The namespace's number in a file, and its defaults. A namespace that the file does not have is added, under a
-    /// lock for which this waits up to a limit.
-    pub(super) fn in_file(&self, opened: &AttachedFile, limit: Duration) -> Result<(u16, Defaults)> {
-        let number = match self.number_in(opened) {
-            Some(number) => number,
+    /// The namespace's id in a file, and its defaults. A namespace that the file does not have, or no longer has, is
+    /// added, under a lock for which this waits up to a limit.
+    pub(super) fn in_file(&self, opened: &AttachedFile, limit: Duration) -> Result<(NamespaceId, Defaults)> {
+        let id = match self.id_in(opened) {
+            Some(id) => id,
             None => self.add_to(opened, limit)?,
         };
-        Ok((number, self.defaults(opened.store.namespace_defaults(number))))
-    }
-
-    /// The namespace's number in a file that has it.
-    #[inline]
-    pub(super) fn number_in(&self, opened: &AttachedFile) -> Option<u16> {
-        let file = opened.number & ((1 << 48) - 1);
-        let found = self.found.load(Ordering::Relaxed);
-        if found != 0 && found & ((1 << 48) - 1) == file {
-            return Some((found >> 48) as u16);
+        let stored = opened.store.namespace_defaults(id.number());
+        match self.options.idle {
+            Some(idle) if stored.idle_ttl_ms == 0 => {
+                Patience::of_thread(limit).lock_stripe(opened, 0)?.add_idle_time(id, milliseconds(idle));
+                Ok((id, self.defaults(opened.store.namespace_defaults(id.number()))))
+            }
+            _ => Ok((id, self.defaults(stored))),
         }
-        self.look_up(opened, file)
     }
 
-    /// Finds the number by the name, and notes it together with the file's number.
+    /// The namespace's id in a file that has it.
+    #[inline]
+    pub(super) fn id_in(&self, opened: &AttachedFile) -> Option<NamespaceId> {
+        let found = self.found.load(Ordering::Relaxed);
+        let id = NamespaceId::of_bits(found);
+        if found >> NamespaceId::BITS == opened.number && opened.store.is_current(id) {
+            return Some(id);
+        }
+        self.look_up(opened)
+    }
+
+    /// The id that was noted for a file; the namespace may have been removed since.
+    #[inline]
+    pub(super) fn noted_in(&self, opened: &AttachedFile) -> Option<NamespaceId> {
+        let found = self.found.load(Ordering::Relaxed);
+        if found >> NamespaceId::BITS == opened.number {
+            return Some(NamespaceId::of_bits(found));
+        }
+        self.look_up(opened)
+    }
+
+    /// Finds the id by the name, and notes it together with the file's number. The numbers of files that a process opens
+    /// after so many others do not fit, and are looked up each time.
     #[cold]
     #[inline(never)]
-    fn look_up(&self, opened: &AttachedFile, file: u64) -> Option<u16> {
-        let number = opened.store.namespace_named(&self.name)?;
-        self.found.store(u64::from(number) << 48 | file, Ordering::Relaxed);
-        Some(number)
+    fn look_up(&self, opened: &AttachedFile) -> Option<NamespaceId> {
+        let id = opened.store.namespace_named(&self.name)?;
+        if opened.number >> (u64::BITS - NamespaceId::BITS) == 0 {
+            self.found.store(opened.number << NamespaceId::BITS | id.bits(), Ordering::Relaxed);
+        }
+        Some(id)
     }
 
-    fn add_to(&self, opened: &AttachedFile, limit: Duration) -> Result<u16> {
+    fn add_to(&self, opened: &AttachedFile, limit: Duration) -> Result<NamespaceId> {
         let mut guard = Patience::of_thread(limit).lock_stripe(opened, 0)?;
-        guard.add_namespace(&self.name, self.defaults(Defaults::default())).ok_or_else(|| Error::NamespacesFull {
+        let idle_ttl_ms = self.options.idle.map_or(0, milliseconds);
+        let defaults = Defaults { idle_ttl_ms, ..self.defaults(Defaults::default()) };
+        guard.add_namespace(&self.name, defaults).ok_or_else(|| Error::NamespacesFull {
             path: opened.real.clone(),
             namespaces: opened.geometry().shape.namespaces,
         })
     }
 
     fn defaults(&self, stored: Defaults) -> Defaults {
-        let or = |given: Option<Duration>, stored: u64| match given {
-            // 0 means never: a time to live of zero becomes a millisecond.
-            Some(ttl) => u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1),
-            None => stored,
-        };
+        let or = |given: Option<Duration>, stored: u64| given.map_or(stored, milliseconds);
+        let hard_ttl_ms = or(self.options.ttl, stored.hard_ttl_ms);
         Defaults {
-            hard_ttl_ms: or(self.options.ttl, stored.hard_ttl_ms),
+            hard_ttl_ms,
+            // Readers go by the file's time to live, beyond which no value lives.
+            idle_ttl_ms: if hard_ttl_ms == stored.hard_ttl_ms { stored.idle_ttl_ms } else { 0 },
             soft_ttl_ms: or(self.options.soft_ttl, stored.soft_ttl_ms),
             none_ttl_ms: or(self.options.absence_ttl, stored.none_ttl_ms),
             jitter: self.options.jitter.unwrap_or(stored.jitter),
@@ -203,16 +260,17 @@ impl Namespace {
         }
     }
 
-    fn makes_short(&self, key: &[u8]) -> bool {
-        self.options.mangler.is_none() && self.name.len() + 1 + key.len() <= SHORT_KEY
-    }
-
-    fn short_key<'r>(&self, key: &[u8], room: &'r mut [u8; SHORT_KEY]) -> &'r [u8] {
+    /// The stored key of a caller's key in memory of the caller; `None` if there is no room for it, or it has another form.
+    #[inline(always)]
+    pub(super) fn short_key<'r>(&self, key: &[u8], room: &'r mut [u8; SHORT_KEY]) -> Option<&'r [u8]> {
         let (name, len) = (self.name.as_bytes(), self.name.len() + 1 + key.len());
+        if self.options.mangler.is_some() || len > SHORT_KEY {
+            return None;
+        }
         room[..name.len()].copy_from_slice(name);
         room[name.len()] = SEPARATOR;
         room[name.len() + 1..len].copy_from_slice(key);
-        &room[..len]
+        Some(&room[..len])
     }
 
     /// The stored keys of many keys.
@@ -231,17 +289,20 @@ impl Namespace {
     }
 }
 
+/// A time as the file keeps it. 0 means none there: a time of zero becomes a millisecond.
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
 /// Calls `work` with the stored key of a caller's key. Without a namespace that is the key itself.
 #[inline(always)]
 pub(super) fn with_stored_key<R>(namespace: Option<&Namespace>, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
-    let (mut short, made);
-    work(match namespace {
-        None => key,
-        Some(namespace) if namespace.makes_short(key) => {
-            short = [0; SHORT_KEY];
-            namespace.short_key(key, &mut short)
-        }
-        Some(namespace) => {
+    let Some(namespace) = namespace else { return work(key) };
+    let mut room = [0; SHORT_KEY];
+    let made;
+    work(match namespace.short_key(key, &mut room) {
+        Some(short) => short,
+        None => {
             made = namespace.stored_key(key);
             &made
         }

@@ -3,11 +3,13 @@
 use super::cache::Cache;
 use crate::clock::{Clock, Time};
 use crate::error::{Error, Result};
+use crate::file::AttachedFile;
 use crate::file::create::create;
 use crate::file::header::AfterCrash;
 use crate::file::open;
 use crate::file::place::resolve;
-use crate::file::settings::{OnMismatch, Settings};
+use crate::file::settings::{LargePages, OnMismatch, Settings};
+use crate::shm::layout::TAP_WORDS;
 use crate::sync::locks::LockStrategy;
 use std::path::Path;
 use std::sync::Arc;
@@ -95,11 +97,42 @@ impl Options {
         self
     }
 
+    /// Whether the file counts the hits and misses of each namespace: see
+    /// [`Stats::namespace_reads`](crate::Stats::namespace_reads). This takes 16 bytes of the file for each namespace of each
+    /// seat. By default a file counts them if that is at most a fiftieth of its capacity: with the default numbers of seats
+    /// and namespaces, from 50 MiB on.
+    #[must_use]
+    pub fn namespace_reads(mut self, yes: bool) -> Self {
+        self.settings.sizes.namespace_reads = Some(yes.into());
+        self
+    }
+
+    /// Whether the file has room for samples of reads: see [`Cache::tap`]. This takes 1152 bytes of the file for each seat.
+    /// By default a file has room if that is at most a hundredth of its capacity: with the default number of seats, from 113
+    /// MiB on.
+    #[must_use]
+    pub fn samples(mut self, yes: bool) -> Self {
+        self.settings.sizes.samples = Some(if yes { TAP_WORDS } else { 0 });
+        self
+    }
+
     /// How many keys of one stripe can be created or locked at the same time, at most 4096; default 64. Each takes 64
     /// bytes in each stripe. While all claims are held, other keys are created without protection, and locks wait.
     #[must_use]
     pub fn claims(mut self, claims: u32) -> Self {
         self.settings.sizes.claims = Some(claims);
+        self
+    }
+
+    /// The length of the tables of tags: 0, or a power of two from 64 to 65 536. Each of its places takes 16 bytes of the
+    /// file. By default a place for each KiB of the capacity, from 4096 to 65 536, which makes the file longer by a part in
+    /// 64, or by 64 KiB. With 0 no value can bear tags.
+    ///
+    /// Tags that share a place are invalidated together. So an invalidation of a tag also ends a value with `k` other tags
+    /// with a probability of `k / tags`, and costs it a miss. See [`Cache::invalidate_tags`].
+    #[must_use]
+    pub fn tags(mut self, tags: u32) -> Self {
+        self.settings.sizes.tags = Some(tags);
         self
     }
 
@@ -176,6 +209,22 @@ impl Options {
         self
     }
 
+    /// Whether the file is to lie in large pages, for a cache that is created and for one that is opened; default
+    /// [`Auto`](LargePages::Auto). Each process that uses the file chooses for itself whether it maps large pages; the
+    /// pages themselves are the file's. [`Cache::large_mapped`] says what came of it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// use kennel::{LargePages, Options};
+    /// let cache = Options::new().large_pages(LargePages::Always).open_or_create(dir.path().join("cache"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn large_pages(mut self, which: LargePages) -> Self {
+        self.settings.large_pages = which;
+        self
+    }
+
     /// The clock that decides when items expire, instead of the host's: see [`Clock`].
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -213,7 +262,7 @@ impl Options {
     /// [`Mismatch`](crate::Error::Mismatch), [`NotTrusted`](crate::Error::NotTrusted),
     /// [`LocksLost`](crate::Error::LocksLost), [`SeatsFull`](crate::Error::SeatsFull), and others.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Cache> {
-        Ok(Cache::new(open::open(path.as_ref(), self.checked()?)?))
+        Ok(handle(open::open(path.as_ref(), self.checked()?)?))
     }
 
     /// Opens an existing cache file for reading only. This needs read permission, writes nothing, not even a counter or
@@ -233,7 +282,7 @@ impl Options {
     /// The same as those of [`open`](Options::open) and [`create`](Options::create).
     pub fn open_or_create(&self, path: impl AsRef<Path>) -> Result<Cache> {
         let settings = Settings { creates: true, ..self.checked()?.clone() };
-        Ok(Cache::new(open::open_or_create(path.as_ref(), &settings)?))
+        Ok(handle(open::open_or_create(path.as_ref(), &settings)?))
     }
 
     /// Removes a cache file and its locks. For processes that have it open, reads are misses from then on, and writes
@@ -246,6 +295,12 @@ impl Options {
     pub fn destroy(&self, path: impl AsRef<Path>) -> Result<()> {
         open::destroy(path.as_ref(), &self.settings)
     }
+}
+
+/// A handle of a file that was opened for writing. No lock is held any more, so nobody waits for pages to become large.
+fn handle(opened: AttachedFile) -> Cache {
+    opened.make_pages_large();
+    Cache::new(opened)
 }
 
 impl Cache {

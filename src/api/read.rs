@@ -3,18 +3,21 @@
 
 use super::cache::Cache;
 use super::item::{Changed, Item, ItemId, Known};
+use super::namespace::{Namespace, SHORT_KEY};
 use super::reader::Reader;
 use super::values::Values;
+#[cfg(feature = "typed")]
+use super::wants::Flagged;
 use super::wants::{
-    Append, IfChanged, In, Into, ItemIn, ItemInto, Nothing, TooSmall, TryValue, TryWhole, Value, Want, WholeItem,
+    Append, AppendItem, If, IfChanged, In, Into, ItemIn, ItemInto, Nothing, TooSmall, TryValue, TryWhole, Unchanged,
+    Value, Want, WholeItem,
 };
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::hash::Key;
 use crate::shm::Memory;
-use crate::store::counters::MemberCount;
-use crate::store::read::{BucketView, Extract, Look};
-use crate::store::record::{Extension, Head, MAX_KEY};
+use crate::store::read::{BucketView, Extract, Look, RecordRef};
+use crate::store::record::MAX_KEY;
 
 /// Keys of a batch whose cache lines are prefetched together.
 const BATCH: usize = 16;
@@ -27,6 +30,12 @@ impl Cache {
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
         self.read(key.as_ref(), &mut Value)
+    }
+
+    /// The value of a key with the caller's flags.
+    #[cfg(feature = "typed")]
+    pub(super) fn get_flagged(&self, key: impl AsRef<[u8]>) -> Option<(u32, Vec<u8>)> {
+        self.read(key.as_ref(), &mut Flagged)
     }
 
     /// The value of a key with its flags, stamp and expiry.
@@ -68,7 +77,26 @@ impl Cache {
     /// # Errors
     /// [`NoMemory`](Error::NoMemory), if there is no memory for a new value.
     pub fn get_if_changed(&self, key: impl AsRef<[u8]>, known: ItemId) -> Result<Option<Changed>> {
-        self.read(key.as_ref(), &mut IfChanged { known, time: &self.file.time }).transpose()
+        match self.unchanged(key.as_ref(), known) {
+            Some(is_stale) => Ok(Some(Changed::Same { is_stale })),
+            None => self
+                .read_otherwise(key.as_ref(), &mut IfChanged(Unchanged { known, time: &self.file.time }))
+                .transpose(),
+        }
+    }
+
+    /// One look on the fast path: whether the value that the caller holds is stale, if it is still the key's. Such a look
+    /// counts as a hit; any other counts as nothing.
+    #[inline(always)]
+    fn unchanged(&self, key: &[u8], known: ItemId) -> Option<bool> {
+        if self.has_namespace != 0 {
+            return None;
+        }
+        let file = self.file.in_own_use()?;
+        let reader = Reader::straight(&file)?;
+        let key = reader.opened.store.key(key);
+        let want = Unchanged { known, time: &self.file.time };
+        reader.glance_at(&key, reader.opened.store.bucket_view(&key), None, want)
     }
 
     /// Whether the key still has the value that the caller holds, and the value is not stale. Only then is the look
@@ -77,13 +105,16 @@ impl Cache {
     #[must_use]
     pub fn is_fresh(&self, key: impl AsRef<[u8]>, known: ItemId) -> bool {
         self.with_stored_key(key.as_ref(), |key| {
-            let want = &mut IfChanged { known, time: &self.file.time };
+            let want = &mut IfChanged(Unchanged { known, time: &self.file.time });
             let counted = |reader: Reader<'_>, found: Option<Result<Changed>>| {
                 let found = found.filter(|found| matches!(found, Ok(Changed::Same { is_stale: false })));
-                found.inspect(|_| reader.count(MemberCount::Hits, 1))
+                found.inspect(|_| {
+                    reader.count_read(self.in_namespace(), true);
+                    reader.sample(|| reader.opened.store.key(key).hash);
+                })
             };
             if let Some(file) = self.file.in_own_use()
-                && let Some(reader) = Reader::fast(&file, 0)
+                && let Some(reader) = Reader::fast(&file)
             {
                 let key = reader.opened.store.key(key);
                 return counted(reader, reader.go_on(reader.lookup(&key, want), key, want)).is_some();
@@ -98,7 +129,7 @@ impl Cache {
     pub(super) fn known(&self, key: &[u8], may_wait: bool) -> Result<Option<Known>> {
         let want = &mut TryWhole::<true>(&self.file.time);
         if let Some(file) = self.file.in_own_use()
-            && let Some(reader) = Reader::fast(&file, 0)
+            && let Some(reader) = Reader::fast(&file)
         {
             let key = reader.opened.store.key(key);
             return match reader.lookup(&key, want) {
@@ -116,12 +147,14 @@ impl Cache {
         &self,
         key: &[u8],
         want: T,
-        accepts: impl Fn(&AttachedFile, &Key<'_>, Head, Extension) -> bool,
+        accepts: impl Fn(&AttachedFile, &Key<'_>, &RecordRef<'_>) -> bool,
     ) -> Option<T::Out> {
         let file = self.file.in_own_use()?;
-        let reader = Reader::fast(&file, 0)?;
+        let reader = Reader::fast(&file)?;
         let key = reader.opened.store.key(key);
-        reader.glance_at(&key, reader.opened.store.bucket_view(&key), want, &accepts)
+        reader.sample(|| key.hash);
+        let want = If { want, accepts: |found: &RecordRef<'_>| accepts(reader.opened, &key, found) };
+        reader.glance_at(&key, reader.opened.store.bucket_view(&key), self.in_namespace(), want)
     }
 
     /// [`glance`](Self::glance) at many stored keys.
@@ -129,13 +162,16 @@ impl Cache {
         &self,
         keys: &[K],
         want: impl Fn() -> T,
-        accepts: impl Fn(&AttachedFile, &Key<'_>, Head, Extension) -> bool,
+        accepts: impl Fn(&AttachedFile, &Key<'_>, &RecordRef<'_>) -> bool,
         mut each: impl FnMut(Option<T::Out>),
     ) {
         self.in_batches(
             keys,
             &mut each,
-            |each, reader, key, view| each(reader.glance_at(key, view, want(), &accepts)),
+            |each, reader, key, view| {
+                let accepts = |found: &RecordRef<'_>| accepts(reader.opened, key, found);
+                each(reader.glance_at(key, view, self.in_namespace(), If { want: want(), accepts }));
+            },
             |each, _| each(None),
         );
     }
@@ -277,36 +313,68 @@ impl Cache {
         self.read_multi(keys, &mut Append(values), |append, found| append.0.push(found.is_some()));
     }
 
+    /// Like [`get_multi_into`](Self::get_multi_into), and returns what is known of each value, with its length.
+    ///
+    /// # Errors
+    /// [`NoMemory`](Error::NoMemory), instead of ending the process.
+    pub fn try_get_items_into<K>(&self, keys: &[K], values: &mut Values) -> Result<Vec<Option<Item<usize>>>>
+    where
+        K: AsRef<[u8]>,
+    {
+        values.clear();
+        let mut items = Ok(Vec::with_capacity(keys.len()));
+        self.read_multi(keys, &mut AppendItem { values, time: &self.file.time }, |append, found| {
+            append.values.push(matches!(found, Some(Ok(_))));
+            push(&mut items, found);
+        });
+        items
+    }
+
     /// Extracts what is wanted from the record of a key, all of it from the same version of the bucket.
     #[inline(always)]
     fn read<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
-        if let Some(file) = self.file.in_own_use()
-            && let Some(reader) = Reader::fast(&file, self.has_namespace)
+        if self.has_namespace == 0
+            && let Some(file) = self.file.in_own_use()
+            && let Some(reader) = Reader::straight(&file)
         {
             let key = reader.opened.store.key(key);
-            return reader.read_at(&key, reader.opened.store.bucket_view(&key), want);
+            return reader.read_at(&key, reader.opened.store.bucket_view(&key), None, want);
         }
         self.read_otherwise(key, want)
     }
 
-    /// A [`read`](Self::read) through a namespace, or of a file that is not ready for the fast path.
+    /// A [`read`](Self::read) through a namespace, while reads are sampled, or of a file that is not ready for the fast
+    /// path.
     #[cold]
     #[inline(never)]
     fn read_otherwise<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
-        match self.in_namespace() {
-            Some(_) => self.with_stored_key(key, |key| self.read_stored(key, want)),
-            None => self.read_slow(key, want),
+        let mut room = [0; SHORT_KEY];
+        if let Some(namespace) = self.in_namespace()
+            && let Some(key) = namespace.short_key(key, &mut room)
+            && let Some(file) = self.file.in_own_use()
+            && let Some(reader) = Reader::straight(&file)
+        {
+            let key = reader.opened.store.key(key);
+            return reader.read_at(&key, reader.opened.store.bucket_view(&key), Some(namespace), want);
         }
+        self.with_stored_key(key, |key| self.read_stored_otherwise(key, want))
+    }
+
+    /// [`read_stored`](Self::read_stored), apart from the straight way through a namespace, which then keeps less in memory.
+    #[inline(never)]
+    fn read_stored_otherwise<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
+        self.read_stored(key, want)
     }
 
     /// Reads a stored key.
-    #[inline(never)]
+    #[inline(always)]
     fn read_stored<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
         if let Some(file) = self.file.in_own_use()
-            && let Some(reader) = Reader::fast(&file, 0)
+            && let Some(reader) = Reader::fast(&file)
         {
             let key = reader.opened.store.key(key);
-            return reader.read_at(&key, reader.opened.store.bucket_view(&key), want);
+            reader.sample(|| key.hash);
+            return reader.read_at(&key, reader.opened.store.bucket_view(&key), self.in_namespace(), want);
         }
         self.read_slow(key, want)
     }
@@ -319,15 +387,20 @@ impl Cache {
         T: Want,
     {
         match self.in_namespace() {
-            None => self.read_stored_multi(keys, want, each),
-            Some(namespace) => self.read_stored_multi(&namespace.stored_keys(keys), want, each),
+            None => self.read_stored_multi(None, keys, want, each),
+            Some(namespace) => self.read_stored_multi(Some(namespace), &namespace.stored_keys(keys), want, each),
         }
     }
 
     /// Reads many stored keys.
     #[inline(always)]
-    fn read_stored_multi<K, T>(&self, keys: &[K], want: &mut T, each: impl FnMut(&mut T, Option<T::Out>))
-    where
+    fn read_stored_multi<K, T>(
+        &self,
+        namespace: Option<&Namespace>,
+        keys: &[K],
+        want: &mut T,
+        each: impl FnMut(&mut T, Option<T::Out>),
+    ) where
         K: AsRef<[u8]>,
         T: Want,
     {
@@ -335,7 +408,7 @@ impl Cache {
             keys,
             &mut (want, each),
             |(want, each), reader, key, view| {
-                let read = reader.read_at(key, view, *want);
+                let read = reader.read_at(key, view, namespace, *want);
                 each(want, read);
             },
             |(want, each), key| {
@@ -358,7 +431,7 @@ impl Cache {
     ) {
         for batch in keys.chunks(BATCH) {
             let file = self.file.in_own_use();
-            let Some(reader) = file.as_ref().and_then(|file| Reader::fast(file, 0)) else {
+            let Some(reader) = file.as_ref().and_then(|file| Reader::fast(file)) else {
                 drop(file);
                 batch.iter().for_each(|key| slow(state, key.as_ref()));
                 continue;
@@ -367,6 +440,9 @@ impl Cache {
             let mut hashed = [const { None }; BATCH];
             for (key, hashed) in batch.iter().zip(&mut hashed) {
                 store.mem.prefetch(store.bucket_of(hashed.insert(store.key(key.as_ref()))));
+            }
+            if store.sample_mask() != 0 {
+                hashed.iter().flatten().for_each(|key| reader.sample(|| key.hash));
             }
             let mut views = [const { None }; BATCH];
             for (key, view) in hashed.iter().flatten().zip(&mut views) {
@@ -384,7 +460,10 @@ impl Cache {
     #[cold]
     #[inline(never)]
     fn read_slow<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
-        self.read_slow_with(key, want, |reader, read| reader.counted(read))
+        self.read_slow_with(key, want, |reader, read| {
+            reader.sample(|| reader.opened.store.key(key).hash);
+            reader.counted(self.in_namespace(), read)
+        })
     }
 
     /// A [`read_slow`](Self::read_slow) whose `counted` decides whether it counts as a hit or a miss.
@@ -421,7 +500,7 @@ mod tests {
     use std::time::Duration;
 
     fn is_ready(cache: &Cache) -> bool {
-        cache.file.in_own_use().is_some_and(|file| Reader::fast(&file, 0).is_some())
+        cache.file.in_own_use().is_some_and(|file| Reader::fast(&file).is_some())
     }
 
     /// Otherwise every read through the handle would take the slow path.

@@ -1,15 +1,16 @@
 //! One thread's reads of a file: one lookup without a lock, and what follows if that is not enough.
 
-use super::count::count_on;
-use super::stripe_lock::lock_for_read;
-use super::wants::{If, Sound, Want};
+use super::count::{count_on, count_read_on, note_plain_read, note_read};
+use super::idle::{LockedReading, Reading};
+use super::namespace::Namespace;
+use super::stripe_lock::{await_settled, lock_for_read};
+use super::wants::{Sound, Want};
 use crate::file::AttachedFile;
 use crate::file::current::InUse;
 use crate::hash::Key;
 use crate::store::CrashState;
 use crate::store::counters::MemberCount;
 use crate::store::read::{BucketView, Extract, Look};
-use crate::store::record::{Extension, Head};
 use crate::sync::calls::OwnCall;
 use crate::sync::locks::{LockError, RegionGuard};
 use crate::sync::threads::SeatLines;
@@ -49,10 +50,21 @@ enum ReadCounters {
 }
 
 impl<'a> Reader<'a> {
-    /// The reader of the fast path: this process is a member, and no condition of the slow path holds. `besides` is not
-    /// 0 if the caller has a reason of its own for the slow path.
+    /// The reader of the fast path: this process is a member, and no condition of the slow path holds.
     #[inline(always)]
-    pub(super) fn fast(file: &'a InUse<'_, OwnCall>, besides: u64) -> Option<Self> {
+    pub(super) fn fast(file: &'a InUse<'_, OwnCall>) -> Option<Self> {
+        Self::fast_unless(file, 0)
+    }
+
+    /// [`fast`](Self::fast), unless an observer samples reads.
+    #[inline(always)]
+    pub(super) fn straight(file: &'a InUse<'_, OwnCall>) -> Option<Self> {
+        Self::fast_unless(file, file.store.sample_mask())
+    }
+
+    /// [`fast`](Self::fast), unless `besides` is not 0.
+    #[inline(always)]
+    fn fast_unless(file: &'a InUse<'_, OwnCall>, besides: u64) -> Option<Self> {
         let opened = &***file;
         opened.is_plain_to_read(besides).then_some(Self { opened, counters: ReadCounters::Fast })
     }
@@ -65,50 +77,68 @@ impl<'a> Reader<'a> {
 
     /// A read from a view of the key's bucket: one lookup, and further ones if a writer disturbs it.
     #[inline(always)]
-    pub(super) fn read_at<T: Extract>(self, key: &Key<'_>, view: BucketView<'_>, want: &mut T) -> Option<T::Out> {
-        let Self { opened, .. } = self;
-        match opened.store.lookup_fast(key, view, || opened.settings.time.now_ms(), want, true) {
-            Look::Hit(value) => {
-                self.count(MemberCount::Hits, 1);
-                Some(value)
-            }
-            Look::Miss => {
-                self.count(MemberCount::Misses, 1);
-                None
-            }
-            Look::Changing => Self::counted_retry(opened, key.bytes, key.hash, want),
-        }
-    }
-
-    /// A look from a view of the key's bucket, which counts only if it finds a record that the caller `accepts`.
-    #[inline(always)]
-    pub(super) fn glance_at<T: Extract>(
+    pub(super) fn read_at<T: Extract>(
         self,
         key: &Key<'_>,
         view: BucketView<'_>,
-        want: T,
-        accepts: &impl Fn(&AttachedFile, &Key<'_>, Head, Extension) -> bool,
+        namespace: Option<&Namespace>,
+        want: &mut T,
     ) -> Option<T::Out> {
+        let Self { opened, .. } = self;
+        match opened.store.lookup_fast(key, view, Reading(opened), want, true) {
+            Look::Hit(value) => {
+                self.count_read(namespace, true);
+                Some(value)
+            }
+            Look::Miss => {
+                self.count_read(namespace, false);
+                None
+            }
+            Look::Changing => match namespace {
+                None => Self::counted_retry(opened, key.bytes, key.hash, want),
+                Some(namespace) => Self::counted_retry_in(opened, key, namespace, want),
+            },
+        }
+    }
+
+    /// A look from a view of the key's bucket, which counts only if it finds what is wanted.
+    #[inline(always)]
+    pub(super) fn glance_at<T>(
+        self,
+        key: &Key<'_>,
+        view: BucketView<'_>,
+        namespace: Option<&Namespace>,
+        mut want: impl Extract<Out = Option<T>>,
+    ) -> Option<T> {
         let opened = self.opened;
-        let mut want = If { want, accepts: |head, extension| accepts(opened, key, head, extension) };
-        match opened.store.lookup_fast(key, view, || opened.settings.time.now_ms(), &mut want, true) {
+        match opened.store.lookup_fast(key, view, Reading(opened), &mut want, true) {
             Look::Hit(Some(taken)) => {
-                self.count(MemberCount::Hits, 1);
+                self.count_read(namespace, true);
                 Some(taken)
             }
             Look::Hit(None) | Look::Miss | Look::Changing => None,
         }
     }
 
-    /// One lookup.
+    /// One lookup by a thread that holds no lock.
     #[inline(always)]
     pub(super) fn lookup<T: Extract>(self, key: &Key<'_>, want: &mut T) -> Look<T::Out> {
-        self.opened.store.lookup(
-            key,
-            || self.opened.settings.time.now_ms(),
-            want,
-            !matches!(self.counters, ReadCounters::Nowhere),
-        )
+        self.opened.store.lookup(key, Reading(self.opened), want, self.marks())
+    }
+
+    /// One lookup under a lock, which is released after it.
+    fn lookup_under<T: Extract, L>(self, lock: L, key: &Key<'_>, want: &mut T) -> Look<T::Out> {
+        let reading = LockedReading::new(self.opened);
+        let looked = self.opened.store.lookup(key, &reading, want, self.marks());
+        drop(lock);
+        reading.after(key);
+        looked
+    }
+
+    /// Whether this process is a member, which marks what it reads.
+    #[inline(always)]
+    fn marks(self) -> bool {
+        !matches!(self.counters, ReadCounters::Nowhere)
     }
 
     /// The result of a first lookup, or of further ones if a writer disturbed it.
@@ -125,7 +155,20 @@ impl<'a> Reader<'a> {
     #[inline(never)]
     fn counted_retry<T: Extract>(opened: &AttachedFile, bytes: &[u8], hash: u64, want: &mut T) -> Option<T::Out> {
         let reader = Reader { opened, counters: ReadCounters::Fast };
-        reader.counted(reader.retry(Key { bytes, hash }, want))
+        reader.counted(None, reader.retry(Key { bytes, hash }, want))
+    }
+
+    /// [`counted_retry`](Self::counted_retry) through a namespace.
+    #[cold]
+    #[inline(never)]
+    fn counted_retry_in<T: Extract>(
+        opened: &AttachedFile,
+        key: &Key<'_>,
+        namespace: &Namespace,
+        want: &mut T,
+    ) -> Option<T::Out> {
+        let reader = Reader { opened, counters: ReadCounters::Fast };
+        reader.counted(Some(namespace), reader.retry(*key, want))
     }
 
     /// Repeats a lookup that a writer disturbed: some more lookups, then one under the stripe's lock, then a miss.
@@ -158,13 +201,14 @@ impl<'a> Reader<'a> {
     /// code comes just after the lock is released. `None` if the lock could not be taken in time.
     fn locked<T: Extract>(self, key: &Key<'_>, want: &mut T) -> Option<Look<T::Out>> {
         let store = &self.opened.store;
-        let guard = lock_for_read(self.opened, store.stripe_of(key))?;
+        let stripe = store.stripe_of(key);
+        let Some(guard) = lock_for_read(self.opened, stripe) else {
+            return await_settled(self.opened).then(|| self.lookup(key, want));
+        };
         guard.settle_bucket(store.bucket_of(key));
-        if runs_callers_code::<T>(self.opened) {
-            // Taking the lock has already completed what a dead writer left.
-            drop(guard);
-        }
-        Some(self.lookup(key, want))
+        // Taking the lock has already completed what a dead writer left.
+        let guard = (!runs_callers_code::<T>(self.opened)).then_some(guard);
+        Some(self.lookup_under(guard, key, want))
     }
 
     /// A read off the fast path. It takes the reader's lock and verifies checksums, if they are needed.
@@ -182,19 +226,38 @@ impl<'a> Reader<'a> {
         let shared = shared.filter(|_| !runs_callers_code::<T>(opened));
         if opened.settings.verify_reads || distrust == CrashState::Verify {
             let mut sound = Sound { key, want };
-            let looked = self.lookup(&key, &mut sound);
-            drop(shared);
+            let looked = self.lookup_under(shared, &key, &mut sound);
             return self.go_on(looked, key, &mut sound).flatten();
         }
-        let looked = self.lookup(&key, want);
-        drop(shared);
+        let looked = self.lookup_under(shared, &key, want);
         self.go_on(looked, key, want)
     }
 
     /// Counts a read as a hit or a miss.
-    pub(super) fn counted<T>(self, read: Option<T>) -> Option<T> {
-        self.count(if read.is_some() { MemberCount::Hits } else { MemberCount::Misses }, 1);
+    pub(super) fn counted<T>(self, namespace: Option<&Namespace>, read: Option<T>) -> Option<T> {
+        self.count_read(namespace, read.is_some());
         read
+    }
+
+    /// Notes the read of a key, if an observer samples reads of keys with its hash.
+    #[inline(always)]
+    pub(super) fn sample(self, hash: impl FnOnce() -> u64) {
+        if self.opened.store.sample_mask() != 0 {
+            match self.counters {
+                ReadCounters::Fast => note_plain_read(self.opened, hash()),
+                ReadCounters::Of(lines) => note_read(self.opened, lines, hash()),
+                ReadCounters::Nowhere => {}
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn count_read(self, namespace: Option<&Namespace>, is_hit: bool) {
+        match self.counters {
+            ReadCounters::Fast => count_read_on(self.opened, self.opened.plain_lines(), namespace, is_hit),
+            ReadCounters::Of(lines) => count_read_on(self.opened, lines, namespace, is_hit),
+            ReadCounters::Nowhere => {}
+        }
     }
 
     #[inline(always)]

@@ -7,9 +7,11 @@ use super::writer::{Writer, check_size};
 use crate::clock::{Expiry, milliseconds};
 use crate::error::Result;
 use crate::shm::mapping::Mapping;
+use crate::store::NamespaceId;
+use crate::store::find::Entry;
 use crate::store::record::{Metadata, NewRecord};
 use crate::store::restore::Heat;
-use crate::store::stripe_guard::{Entry, StripeGuard};
+use crate::store::stripe_guard::StripeGuard;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -83,7 +85,7 @@ enum Home<'i> {
 /// What is written under the lock.
 struct Draft<'i> {
     record: NewRecord<'i>,
-    namespace: u16,
+    namespace: NamespaceId,
     heat: Heat,
 }
 
@@ -115,7 +117,7 @@ impl Cache {
             None,
             &incoming,
             |item| &*item.key,
-            |writer, item, locks| match self.draft(writer, item)? {
+            |writer, _, item, locks| match self.draft(writer, item)? {
                 None => Ok(Restored::Expired),
                 Some(draft) => {
                     locks.with_stripe(writer.opened, writer.stripe(), |guard| restore_in(guard, writer, &draft, *how))
@@ -148,6 +150,8 @@ impl Cache {
             soft_expires_ms: item.soft_expires.map_or(0, |time| Expiry::At(time).to_ms(|| 0)),
             cost_ms: u64::try_from(item.cost.as_millis()).unwrap_or(u64::MAX),
             is_absence: item.value.is_none(),
+            is_idle: item.follows_reads && item.expires.is_some(),
+            tags: item.tags.iter().copied().collect(),
             ..Metadata::default()
         };
         Incoming {
@@ -169,14 +173,15 @@ impl Cache {
             return Ok(None);
         }
         let namespace = match item.home {
-            Home::File => 0,
+            Home::File => NamespaceId::NONE,
             Home::Namespace(namespace) => namespace.in_file(writer.opened, self.lock_wait)?.0,
             Home::Nowhere(name) => {
                 Namespace::new(name, &NamespaceOptions::new())?.in_file(writer.opened, self.lock_wait)?.0
             }
         };
         let created_ms = item.created.map_or(0, |created| milliseconds(created).min(time.now_ms()));
-        let metadata = Metadata { namespace, created_ms, ..item.metadata };
+        let tag_clock = if item.metadata.tags.is_empty() { 0 } else { writer.opened.store.tag_clock() };
+        let metadata = Metadata { namespace: namespace.number(), created_ms, tag_clock, ..item.metadata };
         // A record that had an extension for its creation time alone keeps it.
         let metadata = if created_ms == 0 { metadata.if_any() } else { Some(metadata) };
         let record = NewRecord::new(writer.key, item.value, expires_ms, metadata);

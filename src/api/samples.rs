@@ -1,25 +1,28 @@
 //! The statistics as metrics. This is the one table of their names, kinds, labels and help texts: the command line, the
 //! Python package and the dashboard all use it.
 
-use super::stats::{Limit, Stats};
+use super::stats::{Limit, NamespaceReads, Stats};
 use crate::names::names;
 use crate::store::counters::Counters;
+use crate::store::histograms::Histogram;
 
 /// One number of [`Stats::samples`], with what a metrics system needs to know about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Sample {
-    /// The name of the metric. Samples of the same name follow each other and differ in their labels. The names of
-    /// counters end with `_total`.
+    /// The name of the time series. Samples of the same name differ in their labels.
     pub name: &'static str,
+    /// The name of the metric, which is that of the time series without the endings `_total` of counters and `_bucket`,
+    /// `_sum` and `_count` of histograms. Samples of one metric follow each other.
+    pub family: &'static str,
     /// Whether the number only grows.
     pub kind: SampleKind,
     /// What the metric means, in one sentence.
     pub help: &'static str,
     /// The labels, each with its value.
     pub labels: Vec<(&'static str, String)>,
-    /// The number.
-    pub value: u64,
+    /// The number. Times are in seconds.
+    pub value: f64,
 }
 
 /// The kind of a metric.
@@ -30,9 +33,19 @@ pub enum SampleKind {
     Counter,
     /// A number that grows and falls.
     Gauge,
+    /// How many operations took at most the time in the label `le`; and in further samples the number of all operations,
+    /// and the time of all of them together. Each of these numbers only grows.
+    Histogram,
 }
 
-names!(SampleKind, "kind of a metric", "counter or gauge", Counter = "counter", Gauge = "gauge");
+names!(
+    SampleKind,
+    "kind of a metric",
+    "counter, gauge or histogram",
+    Counter = "counter",
+    Gauge = "gauge",
+    Histogram = "histogram",
+);
 
 /// The metric of a counter.
 struct CounterMetric {
@@ -60,7 +73,7 @@ const fn eviction(field: &'static str, queue: &'static str) -> CounterMetric {
 }
 
 /// The metrics of all counters.
-const COUNTERS: [CounterMetric; 22] = [
+const COUNTERS: [CounterMetric; 25] = [
     get("hits", "hit"),
     get("misses", "miss"),
     plain("read_retries", "kennel_read_retries_total"),
@@ -81,9 +94,73 @@ const COUNTERS: [CounterMetric; 22] = [
     plain("unprotected", "kennel_unprotected_total"),
     plain("voided", "kennel_voided_total"),
     plain("uncached", "kennel_uncached_total"),
+    plain("failed", "kennel_creation_failures_total"),
+    plain("stale_on_error", "kennel_stale_on_error_total"),
+    plain("rested", "kennel_rested_total"),
     plain("repairs", "kennel_repairs_total"),
     plain("dropped", "kennel_dropped_total"),
 ];
+
+/// The metric of a histogram.
+struct HistogramMetric {
+    /// The field of [`Times`](crate::Times).
+    field: &'static str,
+    family: &'static str,
+    /// The names of its time series: those of the groups, of the sum and of the count.
+    names: [&'static str; 3],
+    help: &'static str,
+}
+
+macro_rules! histogram {
+    ($field:literal, $family:literal, $help:literal) => {
+        HistogramMetric {
+            field: $field,
+            family: $family,
+            names: [concat!($family, "_bucket"), concat!($family, "_sum"), concat!($family, "_count")],
+            help: $help,
+        }
+    };
+}
+
+/// The metrics of all histograms.
+const HISTOGRAMS: [HistogramMetric; 3] = [
+    histogram!(
+        "creation",
+        "kennel_creation_seconds",
+        "How long creations of values took, from the claim of the key to the end of the store."
+    ),
+    histogram!(
+        "claim_wait",
+        "kennel_claim_wait_seconds",
+        "How long callers waited for another caller's creation or lock of a key."
+    ),
+    histogram!("lock_wait", "kennel_lock_wait_seconds", "How long writes waited for a lock, with those that gave up."),
+];
+
+impl HistogramMetric {
+    fn samples(&self, histogram: &Histogram) -> Vec<Sample> {
+        let one = |name, labels, value: f64| Sample {
+            name,
+            family: self.family,
+            kind: SampleKind::Histogram,
+            help: self.help,
+            labels,
+            value,
+        };
+        let [bucket, sum, count] = self.names;
+        let mut up_to = 0u64;
+        let group = |(group, &count): (usize, &u64)| {
+            // A damaged file can contain any numbers, and a scraper refuses groups that shrink.
+            up_to = up_to.saturating_add(count);
+            let bound = Histogram::bound(group).map_or("+Inf".to_owned(), |bound| bound.as_secs_f64().to_string());
+            one(bucket, vec![("le", bound)], up_to as f64)
+        };
+        let mut samples: Vec<_> = histogram.counts.iter().enumerate().map(group).collect();
+        samples.push(one(sum, Vec::new(), histogram.sum.as_secs_f64()));
+        samples.push(one(count, Vec::new(), up_to as f64));
+        samples
+    }
+}
 
 impl Stats {
     /// The statistics as metrics, in the words of Prometheus and OpenMetrics. The names are the same in every program,
@@ -101,18 +178,48 @@ impl Stats {
     ///     let labels: Vec<_> = sample.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     ///     println!("{}{{{}}} {}", sample.name, labels.join(","), sample.value);
     /// }
-    /// # assert!(cache.stats().samples().any(|sample| sample.name == "kennel_sets_total" && sample.value == 1));
+    /// # assert!(cache.stats().samples().any(|sample| sample.name == "kennel_sets_total" && sample.value == 1.0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn samples(&self) -> impl Iterator<Item = Sample> + use<> {
         let mut samples = self.gauges();
         let values: Vec<_> = self.counters.iter().collect();
         samples.extend(COUNTERS.iter().filter_map(|metric| sample_of(metric, &values)));
+        samples.extend(self.namespace_gets());
+        for metric in &HISTOGRAMS {
+            samples.extend(
+                self.times
+                    .iter()
+                    .filter(|(field, _)| *field == metric.field)
+                    .flat_map(|(_, histogram)| metric.samples(histogram)),
+            );
+        }
         samples.into_iter()
     }
 
+    fn namespace_gets(&self) -> impl Iterator<Item = Sample> {
+        let of_result = |reads: &NamespaceReads, result: &str, count: u64| Sample {
+            name: "kennel_namespace_gets_total",
+            family: "kennel_namespace_gets",
+            kind: SampleKind::Counter,
+            help: "Reads of each namespace, by their result. One read in sixteen is counted, as sixteen.",
+            labels: vec![("namespace", reads.name.clone()), ("result", result.to_owned())],
+            value: count as f64,
+        };
+        self.namespace_reads
+            .iter()
+            .flat_map(move |reads| [of_result(reads, "hit", reads.hits), of_result(reads, "miss", reads.misses)])
+    }
+
     fn gauges(&self) -> Vec<Sample> {
-        let one = |name, help, value| Sample { name, kind: SampleKind::Gauge, help, labels: Vec::new(), value };
+        let one = |name, help, value: u64| Sample {
+            name,
+            family: name,
+            kind: SampleKind::Gauge,
+            help,
+            labels: Vec::new(),
+            value: value as f64,
+        };
         let about = vec![
             ("format", self.format.to_string()),
             ("strategy", self.strategy.clone()),
@@ -150,10 +257,11 @@ fn sample_of(metric: &CounterMetric, values: &[(&'static str, u64)]) -> Option<S
     let at = values.iter().position(|(field, _)| *field == metric.field)?;
     Some(Sample {
         name: metric.name,
+        family: metric.name.strip_suffix("_total").unwrap_or(metric.name),
         kind: SampleKind::Counter,
         help: metric.help.unwrap_or_else(|| first_sentence(Counters::DOCUMENTATION[at])),
         labels: metric.label.iter().map(|&(name, value)| (name, value.to_owned())).collect(),
-        value: values[at].1,
+        value: values[at].1 as f64,
     })
 }
 
@@ -165,7 +273,9 @@ fn first_sentence(documentation: &'static str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::histograms::Times;
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     #[test]
     fn every_counter_has_one_metric() {
@@ -188,7 +298,7 @@ mod tests {
                 |sample: &&Sample| sample.name == name && sample.labels.first().map(|(_, v)| v.as_str()) == label;
             samples.iter().find(is_it).expect("a sample").clone()
         };
-        let value = |field| values.iter().find(|(name, _)| *name == field).expect("a counter").1;
+        let value = |field| values.iter().find(|(name, _)| *name == field).expect("a counter").1 as f64;
         assert_eq!(found("kennel_gets_total", Some("miss")).value, value("misses"));
         assert_eq!(found("kennel_evictions_total", Some("index")).value, value("evictions_index"));
         assert_eq!(found("kennel_busy_total", None).value, value("busy"));
@@ -207,5 +317,29 @@ mod tests {
         }
         let names: BTreeSet<_> = COUNTERS.iter().map(|metric| (metric.name, metric.label)).collect();
         assert_eq!(names.len(), COUNTERS.len(), "two counters are one time series");
+    }
+
+    #[test]
+    fn a_histogram_is_cumulative_and_ends_with_its_sum_and_count() {
+        let mut histogram = Histogram::default();
+        (histogram.counts[0], histogram.counts[2], histogram.counts[15]) = (3, 2, 1);
+        histogram.sum = Duration::from_millis(1500);
+        let samples = HISTOGRAMS[0].samples(&histogram);
+        let le = |i: usize| (samples[i].labels[0].1.as_str(), samples[i].value);
+        assert_eq!((le(0), le(1), le(2)), (("0.000004", 3.0), ("0.000016", 3.0), ("0.000064", 5.0)));
+        assert_eq!((le(14), le(15), samples.len()), (("1073.741824", 5.0), ("+Inf", 6.0), 18));
+        let last: Vec<_> = samples[16..].iter().map(|sample| (sample.name, sample.value)).collect();
+        assert_eq!(last, [("kennel_creation_seconds_sum", 1.5), ("kennel_creation_seconds_count", 6.0)]);
+        assert!(samples.iter().all(|sample| sample.family == "kennel_creation_seconds"));
+        histogram.counts = [u64::MAX; 16];
+        let values: Vec<_> = HISTOGRAMS[0].samples(&histogram)[..16].iter().map(|sample| sample.value).collect();
+        assert!(values.is_sorted(), "damaged counts");
+    }
+
+    #[test]
+    fn each_histogram_has_one_metric() {
+        let times = Times::default();
+        let fields: Vec<_> = times.iter().map(|(field, _)| field).collect();
+        assert_eq!(fields, HISTOGRAMS.map(|metric| metric.field));
     }
 }

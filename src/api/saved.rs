@@ -4,7 +4,7 @@ use super::cache::Cache;
 use super::item::moment;
 use super::namespace::Namespace;
 use super::scan::{LOOKS, NamespaceNames};
-use super::stripe_lock::lock_for_read;
+use super::stripe_lock::{await_settled, lock_for_read};
 use crate::file::AttachedFile;
 use crate::shm::Memory as _;
 use crate::store::CrashState;
@@ -32,6 +32,9 @@ pub struct SavedItem<B = Vec<u8>> {
     pub flags: u32,
     /// When the item expires, if it does.
     pub expires: Option<SystemTime>,
+    /// Whether reads move the expiry: see [`NamespaceOptions::idle`](crate::NamespaceOptions::idle). This does nothing for an
+    /// item without a namespace, or of one without an idle time.
+    pub follows_reads: bool,
     /// When the item becomes stale, if it does. An item that a soft invalidation made stale has the first millisecond of
     /// 1970, since no other file knows of the invalidation.
     pub soft_expires: Option<SystemTime>,
@@ -43,6 +46,9 @@ pub struct SavedItem<B = Vec<u8>> {
     pub ring: Ring,
     /// How often the item was read since it came into its ring, up to 3.
     pub marks: u8,
+    /// The numbers of the item's tags, which are the same in every file. A file does not know their names. No other file
+    /// knows of the invalidations that came to them after the item was saved.
+    pub tags: Vec<u16>,
 }
 
 impl<B> SavedItem<B> {
@@ -54,11 +60,13 @@ impl<B> SavedItem<B> {
             namespace: None,
             flags: 0,
             expires: None,
+            follows_reads: false,
             soft_expires: None,
             created: None,
             cost: Duration::ZERO,
             ring: Ring::Small,
             marks: 0,
+            tags: Vec::new(),
         }
     }
 }
@@ -120,7 +128,7 @@ impl HottestFirst {
     fn saved(&mut self, opened: &AttachedFile, item: SlotItem) -> Option<SavedItem> {
         let SlotItem { key, slot, copied } = item;
         let metadata = copied.extension.metadata();
-        let name = self.names.name_of(opened, metadata.namespace);
+        let name = self.names.name_of(opened, copied.extension)?;
         let key = match &self.namespace {
             None => key,
             Some(namespace) if name.as_deref() == Some(namespace.name()) => namespace.callers_key(key)?,
@@ -134,11 +142,13 @@ impl HottestFirst {
             namespace: name,
             flags: metadata.flags,
             expires: moment(copied.head.expires_ms()),
+            follows_reads: metadata.is_idle,
             soft_expires: moment(soft_expires_ms),
             created: moment(metadata.created_ms),
             cost: Duration::from_millis(metadata.cost_ms),
             ring: slot.ring(),
             marks: slot.marks() as u8,
+            tags: metadata.tags.as_slice().to_vec(),
         })
     }
 
@@ -173,8 +183,11 @@ fn item_of(opened: &AttachedFile, slot: RankedSlot) -> Option<SlotItem> {
             Look::Changing => backoff.snooze(),
         }
     }
-    let guard = lock_for_read(opened, stripe)?;
-    guard.settle_bucket(opened.geometry().bucket(stripe, bucket));
+    match lock_for_read(opened, stripe) {
+        Some(guard) => guard.settle_bucket(opened.geometry().bucket(stripe, bucket)),
+        None if await_settled(opened) => {}
+        None => return None,
+    }
     match look() {
         Look::Hit(item) => item.ok(),
         Look::Miss | Look::Changing => None,

@@ -1,10 +1,12 @@
 //! A scan of a cache, bucket by bucket: what [`keys`](super::Cache::keys), [`entries`](super::Cache::entries) and
 //! [`sample`](super::Cache::sample) have in common.
 
-use super::stripe_lock::lock_for_read;
+use super::stripe_lock::{await_settled, lock_for_read};
 use crate::file::AttachedFile;
 use crate::store::CrashState;
+use crate::store::NamespaceId;
 use crate::store::read::BucketItem;
+use crate::store::record::Extension;
 use crossbeam::utils::Backoff;
 use std::collections::HashMap;
 use std::fmt;
@@ -50,13 +52,16 @@ impl fmt::Debug for Scan {
 
 /// The names of the namespaces that a scan met.
 #[derive(Default)]
-pub(super) struct NamespaceNames(HashMap<u16, Option<Arc<str>>>);
+pub(super) struct NamespaceNames(HashMap<NamespaceId, Option<Arc<str>>>);
 
 impl NamespaceNames {
-    /// The name of a namespace of a file; `None` for number 0.
-    pub(super) fn name_of(&mut self, opened: &AttachedFile, number: u16) -> Option<Arc<str>> {
-        let name = || opened.store.namespace_name_of(number).map(Into::into);
-        self.0.entry(number).or_insert_with(name).clone()
+    /// The name of the namespace of a record that was loaded before, if it has one; `None` if the namespace was invalidated
+    /// or removed since.
+    pub(super) fn name_of(&mut self, opened: &AttachedFile, record: Extension) -> Option<Option<Arc<str>>> {
+        let id = opened.store.namespace_numbered(record.namespace());
+        let name = || opened.store.namespace_name_of(id.number()).map(Into::into);
+        let name = self.0.entry(id).or_insert_with(name).clone();
+        (!opened.store.has_lost_namespace(record)).then_some(name)
     }
 }
 
@@ -88,7 +93,9 @@ fn items_of(opened: &AttachedFile, stripe: u32, bucket: u64) -> Option<Vec<Bucke
     if opened.store.distrust(stripe) == CrashState::Discard {
         return None;
     }
-    let guard = lock_for_read(opened, stripe)?;
+    let Some(guard) = lock_for_read(opened, stripe) else {
+        return if await_settled(opened) { items_without_lock(opened, stripe, bucket) } else { None };
+    };
     guard.settle_bucket(opened.geometry().bucket(stripe, bucket));
     let (now_ms, mut items) = (opened.settings.time.now_ms(), Vec::new());
     opened.store.items_of_bucket(stripe, bucket, now_ms, &mut items).then_some(items)

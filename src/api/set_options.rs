@@ -1,12 +1,14 @@
-//! How a value is stored: when it expires or becomes stale, and its flags.
+//! How a value is stored: when it expires or becomes stale, its flags and its tags.
 
+use super::moment::Moment;
 use super::random;
 use crate::clock::{Expiry, LAST_TIME};
 use crate::store::namespace::{Defaults, MOST_JITTER};
 use crate::store::record::Metadata;
+use crate::store::tag_words::TagNumbers;
 use std::time::Duration;
 
-/// Options for storing a value: its expiry, its soft expiry and its flags.
+/// Options for storing a value: its expiry, its soft expiry, its flags and its tags.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,6 +23,8 @@ pub struct SetOptions {
     flags: u32,
     /// Thousandths.
     jitter: Option<u16>,
+    tags: TagNumbers,
+    pub(super) moment: Option<Moment>,
 }
 
 impl SetOptions {
@@ -71,20 +75,55 @@ impl SetOptions {
         self
     }
 
+    /// The tags of the value, up to [`MAX_TAGS`](crate::MAX_TAGS). An
+    /// [invalidation](crate::Cache::invalidate_tags) of one of them covers the value. Tags take 40 bytes, and 8 more for
+    /// each four of them beyond the first four: see [`tagged_record_size`](crate::tagged_record_size). More of them fail
+    /// with [`TooManyTags`](crate::Error::TooManyTags) when the value is stored.
+    #[must_use]
+    pub fn tags<T: AsRef<[u8]>>(self, tags: &[T]) -> Self {
+        self.with_tags(TagNumbers::of(tags))
+    }
+
+    pub(super) fn with_tags(mut self, tags: TagNumbers) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    #[inline]
+    pub(super) fn tag_numbers(&self) -> TagNumbers {
+        self.tags
+    }
+
+    /// Stores the value only if nothing that covers its key was invalidated since a [`moment`](crate::Cache::moment),
+    /// hard or soft: neither a tag of the value, nor the handle's namespace, nor the whole cache. Otherwise nothing is stored and nothing is
+    /// replaced; [`Counters::voided`](crate::Counters::voided) counts that. `set_with` then returns `Stamp(0)`, which no item
+    /// has, `add` and `replace` return false, and `compare_and_swap` returns [`Swap::Changed`](crate::Swap);
+    /// `incr_or` returns the number that it would have stored.
+    ///
+    /// A moment of another file or another namespace is refused with [`BadOption`](crate::Error::BadOption). After the file
+    /// was replaced all moments are those of another file.
+    #[must_use]
+    pub fn as_of(mut self, moment: Moment) -> Self {
+        self.moment = Some(moment);
+        self
+    }
+
     /// The expiry and the metadata of an item that is stored now. `defaults` apply where these options set no time.
     #[inline(always)]
     pub(super) fn times(&self, defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Metadata) {
-        match self.jitter.unwrap_or(defaults.jitter) {
-            0 => self.exact_times(defaults, now_ms),
-            jitter => self.shortened(defaults, jitter).exact_times(Defaults::default(), now_ms),
-        }
+        let times = match self.jitter.unwrap_or(defaults.jitter) {
+            0 => self.exact_times(defaults, &now_ms),
+            jitter => self.shortened(defaults, jitter).exact_times(Defaults::default(), &now_ms),
+        };
+        // A value with an expiry of its own does not follow its reads.
+        if defaults.idle_ttl_ms != 0 && self.expiry.is_none() { idle(times, defaults, now_ms) } else { times }
     }
 
     #[inline(always)]
     fn exact_times(&self, defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Metadata) {
         let expires_ms = expiry_or(self.expiry, defaults.hard_ttl_ms, &now_ms);
         let soft_expires_ms = expiry_or(self.soft_expiry, defaults.soft_ttl_ms, &now_ms);
-        (expires_ms, Metadata { flags: self.flags, soft_expires_ms, ..Metadata::default() })
+        (expires_ms, Metadata { flags: self.flags, soft_expires_ms, tags: self.tags, ..Metadata::default() })
     }
 
     /// These options with the times of one item: both are shortened by the same random part, so that the soft one stays
@@ -100,8 +139,16 @@ impl SetOptions {
             other => Some(other),
         };
         let soft_expiry = times(self.soft_expiry, defaults.soft_ttl_ms);
-        Self { expiry: times(self.expiry, defaults.hard_ttl_ms), soft_expiry, flags: self.flags, jitter: Some(0) }
+        Self { expiry: times(self.expiry, defaults.hard_ttl_ms), soft_expiry, jitter: Some(0), ..*self }
     }
+}
+
+/// The times of an item that expires when nobody has read it for a time, or at the end of its time to live.
+#[cold]
+fn idle((expires_ms, metadata): (u64, Metadata), defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Metadata) {
+    let idle_ms = after(defaults.idle_ttl_ms).to_ms(now_ms);
+    let expires_ms = if expires_ms == 0 { idle_ms } else { expires_ms.min(idle_ms) };
+    (expires_ms, Metadata { is_idle: true, ..metadata })
 }
 
 /// A part of 1 in thousandths; 0 for what is no number.

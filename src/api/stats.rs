@@ -7,10 +7,12 @@ use crate::names::names;
 use crate::shm::layout::{FORMAT, SLOTS, Shape};
 use crate::store::counters::Counters;
 use crate::store::head::LastRepair;
+use crate::store::histograms::Times;
 use crate::store::slot::Ring;
 use crate::store::verify::{Problem, check};
 use crate::store::{CrashState, HeaderWords, record::record_size};
 use crate::sync::member::Seats;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,12 +53,43 @@ pub struct Stats {
     pub largest_record: u64,
     /// What limits the contents of the cache.
     pub limit: Limit,
+    /// The length of the tables of tags; 0 if values cannot bear tags: see [`Options::tags`](crate::Options::tags).
+    pub tags: u32,
     /// How many processes can have the file open for writing.
     pub seats: u32,
     /// The number of seats in use. A killed process counts until its seat is reused.
     pub members: u32,
+    /// Bytes that were written to the small rings, which take new items. Divide the length of these rings by the rate at
+    /// which the number grows, and you have the time for which an item stays that nobody reads. The number falls when a
+    /// stripe is emptied, as in the first write to it after a crash of the machine.
+    pub small_bytes_in: u64,
+    /// The length of the small rings in bytes.
+    pub small_size: u64,
+    /// Bytes that were written to the main rings, which take items that were read while they were new. Their length divided
+    /// by the rate is the time in which they turn once. The number falls as `small_bytes_in` does.
+    pub main_bytes_in: u64,
+    /// The length of the main rings in bytes.
+    pub main_size: u64,
     /// The counters since the file was created.
     pub counters: Counters,
+    /// How long slow operations took, since the file was created.
+    pub times: Times,
+    /// The reads of each namespace: empty if the file does not [count them](crate::Options::namespace_reads).
+    pub namespace_reads: Vec<NamespaceReads>,
+}
+
+/// The reads of one namespace since the file was created. One read in sixteen is counted, as sixteen, so the numbers are
+/// estimates. Reads without a namespace are in none of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct NamespaceReads {
+    /// The name of the namespace.
+    pub name: String,
+    /// Reads that found a value.
+    pub hits: u64,
+    /// Reads that found no value.
+    pub misses: u64,
 }
 
 /// What limits the contents of a cache.
@@ -156,16 +189,18 @@ impl Cache {
     pub fn stats(&self) -> Stats {
         let opened = self.opened();
         let (store, geometry) = (&opened.store, opened.geometry());
-        let Shape { capacity, mean_item, stripes, lock_regions, seats, .. } = geometry.shape;
+        let Shape { capacity, mean_item, stripes, lock_regions, seats, tags, .. } = geometry.shape;
         let mut counters = Counters::default();
         counters.add_member(&store.member_counts());
         counters.uncached = counters.uncached.wrapping_add(opened.uncached_elsewhere());
-        let (mut items, mut used_bytes) = (0, 0);
+        let (mut items, mut used_bytes, mut small_bytes_in, mut main_bytes_in) = (0, 0, 0u64, 0u64);
         for stripe in 0..stripes {
             counters.add_stripe(&store.stripe_counts(stripe));
             // A damaged file can contain any numbers. A sum of them wraps.
             items = u64::wrapping_add(items, store.live(stripe));
             used_bytes += store.ring_used(stripe, Ring::Small) + store.ring_used(stripe, Ring::Main);
+            small_bytes_in = small_bytes_in.wrapping_add(store.ring_bytes_in(stripe, Ring::Small));
+            main_bytes_in = main_bytes_in.wrapping_add(store.ring_bytes_in(stripe, Ring::Main));
         }
         Stats {
             path: opened.real.clone(),
@@ -182,12 +217,27 @@ impl Cache {
             slots: geometry.buckets * u64::from(stripes) * SLOTS,
             items,
             used_bytes,
-            largest_record: geometry.largest_record() - record_size(0, 0),
+            largest_record: geometry.largest_record - record_size(0, 0),
             limit: limit(&opened, &counters, used_bytes),
+            tags,
             seats,
             members: Seats { mem: &store.mem, geometry }.taken(),
+            small_bytes_in,
+            small_size: geometry.small.bytes() * u64::from(stripes),
+            main_bytes_in,
+            main_size: geometry.main.bytes() * u64::from(stripes),
             counters,
+            times: store.times(),
+            namespace_reads: namespace_reads(&opened),
         }
+    }
+
+    /// How many bytes of the file this process has mapped by large pages: see [`LargePages`](crate::LargePages). This
+    /// reads a word of each 2 MiB that are in memory, since a page is mapped by its first access, and all mappings of the
+    /// process from `/proc/self/smaps`. `None` if that file cannot be read, and on other systems than Linux.
+    #[must_use]
+    pub fn large_mapped(&self) -> Option<u64> {
+        self.opened().store.mem.large_bytes()
     }
 
     /// The statistics of each stripe.
@@ -264,6 +314,17 @@ fn quiet_snapshot(opened: &AttachedFile, stripe: u32) -> Option<crate::store::St
         std::thread::sleep(Duration::from_micros(100));
     }
     None
+}
+
+/// The reads of each namespace. In a damaged file several namespaces can have the same name.
+fn namespace_reads(opened: &AttachedFile) -> Vec<NamespaceReads> {
+    let mut reads = BTreeMap::new();
+    for (number, name) in opened.store.named_namespaces() {
+        let Some((hits, misses)) = opened.store.namespace_counts(number) else { break };
+        let sum: &mut (u64, u64) = reads.entry(name).or_default();
+        *sum = (sum.0.wrapping_add(hits), sum.1.wrapping_add(misses));
+    }
+    reads.into_iter().map(|(name, (hits, misses))| NamespaceReads { name, hits, misses }).collect()
 }
 
 /// If the rings are the limit, one or two percent of the evictions are by the index. If there are far more, the index

@@ -2,15 +2,16 @@
 //! between.
 
 use super::cache::Cache;
-use super::count::count;
+use super::count::count_read;
 use super::item::{Item, Known};
+use super::namespace::Namespace;
 use super::writer::Writer;
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::shm::mapping::Mapping;
 use crate::store::copied::Copied;
-use crate::store::counters::MemberCount;
-use crate::store::stripe_guard::{Entry, StripeGuard};
+use crate::store::find::Entry;
+use crate::store::stripe_guard::StripeGuard;
 use std::time::{Duration, UNIX_EPOCH};
 
 impl Cache {
@@ -29,7 +30,7 @@ impl Cache {
     /// # Errors
     /// The errors of [`set`](Cache::set), and [`NoMemory`](Error::NoMemory); then the value stays.
     pub fn take(&self, key: impl AsRef<[u8]>) -> Result<Option<Item>> {
-        self.with_stored_key(key.as_ref(), |key| self.take_stored(key))
+        self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.take_stored(key)))
     }
 
     /// Changes when a key expires, and returns its value with the new expiry; `None` if it has no value. It is like a
@@ -49,7 +50,7 @@ impl Cache {
     /// # Errors
     /// The errors of [`set`](Cache::set), and [`NoMemory`](Error::NoMemory); then the expiry stays.
     pub fn get_and_touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<Option<Item>> {
-        self.with_stored_key(key.as_ref(), |key| self.get_and_touch_stored(key, expiry))
+        self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.get_and_touch_stored(key, expiry)))
     }
 
     fn take_stored(&self, key: &[u8]) -> Result<Option<Item>> {
@@ -65,7 +66,7 @@ impl Cache {
             }
             Ok(copied)
         })?;
-        Ok(item(&writer, taken?))
+        Ok(item(&writer, self.in_namespace(), taken?))
     }
 
     fn get_and_touch_stored(&self, key: &[u8], expiry: Expiry) -> Result<Option<Item>> {
@@ -81,7 +82,7 @@ impl Cache {
             }
             Ok(copied)
         })?;
-        let item = item(&writer, touched?);
+        let item = item(&writer, self.in_namespace(), touched?);
         let expires = (expires_ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(expires_ms));
         Ok(item.map(|item| Item { expires, ..item }))
     }
@@ -95,8 +96,8 @@ fn copied(writer: &Writer<'_, '_>, guard: &StripeGuard<'_, Mapping>, entry: Opti
 }
 
 /// The item of a copy, and one hit or miss. The lock is free again: the clock may be the caller's.
-fn item(writer: &Writer<'_, '_>, copied: Option<Copied>) -> Option<Item> {
+fn item(writer: &Writer<'_, '_>, namespace: Option<&Namespace>, copied: Option<Copied>) -> Option<Item> {
     let opened = writer.opened;
-    count(opened, if copied.is_some() { MemberCount::Hits } else { MemberCount::Misses });
+    count_read(opened, namespace, copied.is_some());
     copied.map(|copied| Known::of(&opened.store, copied, &opened.settings.time).item)
 }

@@ -9,7 +9,6 @@ use crate::shm::Memory;
 use crate::store::Store;
 use crate::store::copied::Copied;
 use crate::store::read::{Extract, RecordRef};
-use crate::store::record::{Extension, Head};
 use std::alloc::{Layout, handle_alloc_error};
 use std::collections::TryReserveError;
 
@@ -46,6 +45,28 @@ impl Want for Value {
     }
 }
 
+/// The value in a vector, with the caller's flags.
+#[cfg(feature = "typed")]
+pub(super) struct Flagged;
+
+#[cfg(feature = "typed")]
+impl Extract for Flagged {
+    type Out = (u32, Vec<u8>);
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<(u32, Vec<u8>)> {
+        let flags = store.caller_flags(found.at, found.head);
+        Some((flags, Value.take(store, found)?))
+    }
+}
+
+#[cfg(feature = "typed")]
+impl Want for Flagged {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> (u32, Vec<u8>) {
+        (copied.extension.caller_flags(), copied.value)
+    }
+}
+
 /// Extracts from a copy of the whole record. The record is validated first, so that its length can be trusted.
 fn copied<M: Memory, T: Want>(store: &Store<M>, found: &RecordRef<'_>, want: &mut T) -> Option<T::Out> {
     store.validate(found).then(|| match store.copied(found) {
@@ -76,6 +97,47 @@ impl Extract for Append<'_> {
 impl Want for Append<'_> {
     fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) {
         self.0.open_end().extend_from_slice(&copied.value);
+    }
+}
+
+/// The item with the length of its value, which is appended as by [`Append`], or an error if there is no memory for it.
+pub(super) struct AppendItem<'a> {
+    pub values: &'a mut Values,
+    pub time: &'a Time,
+}
+
+impl Extract for AppendItem<'_> {
+    type Out = Result<Item<usize>>;
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Result<Item<usize>>> {
+        let len = found.value_len;
+        let bytes = self.values.open_end();
+        // The length is checked before memory is allocated.
+        if bytes.capacity() - bytes.len() < len {
+            if !store.validate(found) {
+                return None;
+            }
+            if let Err(error) = bytes.try_reserve(len) {
+                return Some(Err(Error::no_memory(len)(error)));
+            }
+        }
+        store.mem.append_out(found.value_at(), len, bytes);
+        Some(Ok(Item::of(store, found.head, store.extension(found.at, found.head), self.time, len)))
+    }
+}
+
+impl Want for AppendItem<'_> {
+    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Result<Item<usize>> {
+        let len = copied.value.len();
+        let bytes = self.values.open_end();
+        bytes.try_reserve(len).map_err(Error::no_memory(len))?;
+        bytes.extend_from_slice(&copied.value);
+        Ok(Item::of(store, copied.head, copied.extension, self.time, len))
+    }
+
+    fn no_memory(&mut self, error: TryReserveError, needed: usize) -> Result<Item<usize>> {
+        Err(Error::no_memory(needed)(error))
     }
 }
 
@@ -118,30 +180,47 @@ impl<const ABSENCE: bool> Want for TryWhole<'_, ABSENCE> {
     }
 }
 
-/// The whole item, or that it is still the one that the caller knows. A copy whose checksum was checked is always new:
-/// the caller's own value proves nothing about the bytes in the file.
-pub(super) struct IfChanged<'a> {
+/// Whether the value that the caller holds is stale, if it is still the key's.
+pub(super) struct Unchanged<'a> {
     pub known: ItemId,
     pub time: &'a Time,
 }
 
+impl Extract for Unchanged<'_> {
+    type Out = Option<bool>;
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Option<bool>> {
+        if found.head.stamp != self.known.stamp.0 || store.lineage() != self.known.lineage {
+            return Some(None);
+        }
+        Some(Some(is_stale(store, found.head, store.extension(found.at, found.head), self.time)))
+    }
+
+    #[inline(always)]
+    fn is_use(out: &Option<bool>) -> bool {
+        out.is_some()
+    }
+}
+
+/// The whole item, or that it is still the one that the caller knows. A copy whose checksum was checked is always new:
+/// the caller's own value proves nothing about the bytes in the file.
+pub(super) struct IfChanged<'a>(pub Unchanged<'a>);
+
 impl Extract for IfChanged<'_> {
     type Out = Result<Changed>;
 
-    #[inline(always)]
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Result<Changed>> {
-        if found.head.stamp != self.known.stamp.0 || store.lineage() != self.known.lineage {
-            return copied(store, found, self);
+        match self.0.take(store, found)? {
+            Some(is_stale) => Some(Ok(Changed::Same { is_stale })),
+            None => copied(store, found, self),
         }
-        // Most records without an extension are fresh: only a soft invalidation of the whole cache makes them stale.
-        let extension = store.extension(found.at, found.head);
-        Some(Ok(Changed::Same { is_stale: is_stale(store, found.head, extension, self.time) }))
     }
 }
 
 impl Want for IfChanged<'_> {
     fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Result<Changed> {
-        Ok(Changed::New(Known::of(store, copied, self.time).item))
+        Ok(Changed::New(Known::of(store, copied, self.0.time).item))
     }
 
     fn no_memory(&mut self, error: TryReserveError, needed: usize) -> Result<Changed> {
@@ -169,6 +248,24 @@ impl Want for TryValue {
 
     fn no_memory(&mut self, error: TryReserveError, needed: usize) -> Result<Vec<u8>> {
         Err(Error::no_memory(needed)(error))
+    }
+}
+
+/// The value for a caller that has another way to it. A look that finds no memory for the value finds nothing.
+pub(super) struct AtHand;
+
+/// Values up to this length are allocated like other small things, without a test whether there is memory.
+const SMALL: usize = 4096;
+
+impl Extract for AtHand {
+    type Out = Vec<u8>;
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Vec<u8>> {
+        if found.value_len <= SMALL {
+            return Value.take(store, found);
+        }
+        store.validate(found).then(|| store.value_at(found.value_at(), found.value_len).ok())?
     }
 }
 
@@ -305,16 +402,12 @@ pub(super) struct If<T, F> {
     pub accepts: F,
 }
 
-impl<T: Extract, F: Fn(Head, Extension) -> bool> Extract for If<T, F> {
+impl<T: Extract, F: Fn(&RecordRef<'_>) -> bool> Extract for If<T, F> {
     type Out = Option<T::Out>;
 
     #[inline(always)]
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Self::Out> {
-        if (self.accepts)(found.head, store.extension(found.at, found.head)) {
-            self.want.take(store, found).map(Some)
-        } else {
-            Some(None)
-        }
+        if (self.accepts)(found) { self.want.take(store, found).map(Some) } else { Some(None) }
     }
 
     #[inline(always)]

@@ -2,7 +2,16 @@
 
 use super::cache::Cache;
 use super::namespace::Namespace;
+use super::stripe_lock::Patience;
 use crate::error::{Error, Result};
+use crate::shm::layout::NAMESPACE_WORDS;
+use crate::shm::mapping::Mapping;
+use crate::store::NamespaceId;
+use crate::store::Store;
+use std::time::Duration;
+
+/// How often a raise begins again because others removed the namespace meanwhile.
+const ATTEMPTS: usize = 16;
 
 impl Cache {
     /// One of the four words (0 to 3) that the file keeps for the caller in the entry of this handle's namespace. `None`
@@ -17,21 +26,50 @@ impl Cache {
         let namespace = self.in_namespace()?;
         if let Some(file) = self.file.in_own_use()
             && file.is_plain_to_read(0)
+            && let word @ Some(_) = file.store.callers_word(namespace.noted_in(&file)?, index)
         {
-            return file.store.callers_word(namespace.number_in(&file)?, index);
+            return word;
         }
-        self.word_otherwise(namespace, index)
+        self.words_otherwise(namespace, |store, id| store.callers_word(id, index))
     }
 
-    /// A word in a file that is not ready for the fast path.
+    /// The first of these words, up to all four, read in the order of their numbers: see
+    /// [`namespace_word`](Cache::namespace_word). This costs hardly more than one of them. `None` if one cannot be read.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// let pages = cache.namespace("pages", &kennel::NamespaceOptions::new())?;
+    /// pages.raise_namespace_word(1, 7)?;
+    /// assert_eq!(pages.namespace_words(), Some([0, 7]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn namespace_words<const N: usize>(&self) -> Option<[u64; N]> {
+        let namespace = self.in_namespace()?;
+        if let Some(file) = self.file.in_own_use()
+            && file.is_plain_to_read(0)
+            && let words @ Some(_) = file.store.callers_words(namespace.noted_in(&file)?)
+        {
+            return words;
+        }
+        self.words_otherwise(namespace, |store, id| store.callers_words(id))
+    }
+
+    /// Reads words in a file that is not ready for the fast path, or whose entry of the namespace may be another one now.
     #[cold]
     #[inline(never)]
-    fn word_otherwise(&self, namespace: &Namespace, index: usize) -> Option<u64> {
+    fn words_otherwise<R>(
+        &self,
+        namespace: &Namespace,
+        read: impl FnOnce(&Store<Mapping>, NamespaceId) -> Option<R>,
+    ) -> Option<R> {
         let opened = self.readable()?;
         if opened.is_foreign() {
             return None;
         }
-        opened.store.callers_word(namespace.number_in(&opened)?, index)
+        read(&opened.store, namespace.id_in(&opened)?)
     }
 
     /// Raises a word of this handle's namespace to a value, unless it is higher already. Returns what it held before, so
@@ -54,6 +92,42 @@ impl Cache {
     /// [`BadOption`](Error::BadOption) on a handle without a namespace and for an index above 3;
     /// [`ReadOnly`](Error::ReadOnly), [`NamespacesFull`](Error::NamespacesFull); and as [`set`](Cache::set).
     pub fn raise_namespace_word(&self, index: usize, value: u64) -> Result<u64> {
+        // Without a lineage there is always an answer.
+        Ok(self.raise_word(None, index, value)?.unwrap_or_default())
+    }
+
+    /// [`raise_namespace_word`](Cache::raise_namespace_word) in the file with this [lineage](Cache::lineage) only. `None`:
+    /// this handle uses another file now, and nothing was raised.
+    ///
+    /// So what is raised says nothing of a file that took the place of the one of which the caller knows it: a handle that
+    /// has left a file does not return to it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// let pages = cache.namespace("pages", &kennel::NamespaceOptions::new())?;
+    /// let lineage = pages.lineage().expect("a file");
+    /// assert_eq!(pages.raise_namespace_word_of(lineage, 0, 7)?, Some(0));
+    /// assert_eq!(pages.raise_namespace_word_of(lineage ^ 1, 0, 9)?, None);
+    /// assert_eq!(pages.namespace_word(0), Some(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`raise_namespace_word`](Cache::raise_namespace_word).
+    pub fn raise_namespace_word_of(&self, lineage: u64, index: usize, value: u64) -> Result<Option<u64>> {
+        self.raise_word(Some(lineage), index, value)
+    }
+
+    /// The lineage of the values in the file that this handle uses now: a random number, which a file gets when it is
+    /// created, and keeps when it is [resized](Cache::resize). See [`Item::lineage`](crate::Item::lineage). `None` while the
+    /// file cannot be read.
+    #[must_use]
+    pub fn lineage(&self) -> Option<u64> {
+        Some(self.readable()?.store.lineage())
+    }
+
+    fn raise_word(&self, of: Option<u64>, index: usize, value: u64) -> Result<Option<u64>> {
         let refused = |given: String, expected: &str| Error::BadOption {
             option: "word of a namespace",
             given,
@@ -61,12 +135,38 @@ impl Cache {
         };
         let namespace =
             self.in_namespace().ok_or_else(|| refused("no namespace".into(), "a handle with a namespace"))?;
-        let opened = self.current()?;
-        if opened.settings.read_only {
-            return Err(Error::ReadOnly(opened.real.clone()));
+        if index >= NAMESPACE_WORDS {
+            return Err(refused(index.to_string(), "an index from 0 to 3"));
         }
-        let (number, _) = namespace.in_file(&opened, self.lock_wait)?;
-        let before = opened.store.raise_callers_word(number, index, value);
-        before.ok_or_else(|| refused(index.to_string(), "an index from 0 to 3"))
+        // What the word held in a file that has got a successor since, which may or may not have the new value.
+        let mut lowest = u64::MAX;
+        self.while_open(|| {
+            let opened = self.current()?;
+            if opened.settings.read_only {
+                return Err(Error::ReadOnly(opened.real.clone()));
+            }
+            if of.is_some_and(|of| opened.store.lineage() != of) {
+                return Ok(None);
+            }
+            for _ in 0..ATTEMPTS {
+                let (id, _) = namespace.in_file(&opened, self.lock_wait)?;
+                // The first raise excludes a removal, and later ones find a namespace that is not removed any more. While the
+                // file is being resized, the lock makes sure that the new file has the new value, or that the caller has
+                // raised nothing.
+                let is_raised = opened.store.callers_word(id, index).is_some_and(|word| word != 0);
+                let _lock = if opened.is_being_resized() || !is_raised {
+                    let lock = Patience::of_thread(self.lock_wait).lock_region(&opened, 0, Duration::MAX)?;
+                    opened.must_be_open()?;
+                    Some(lock)
+                } else {
+                    None
+                };
+                let Some(before) = opened.store.raise_callers_word(id, index, value) else { continue };
+                lowest = lowest.min(before);
+                opened.must_have_been_open()?;
+                return Ok(Some(lowest));
+            }
+            Err(Error::Busy { stripe: 0, waited: self.lock_wait })
+        })
     }
 }

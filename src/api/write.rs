@@ -5,16 +5,16 @@ use super::item::Stamp;
 use super::namespace::Namespace;
 use super::set_options::SetOptions;
 use super::stripe_lock::Patience;
-use super::writer::{Writer, check_size, namespace_of};
+use super::writer::{Writer, check_size, metadata_of, namespace_of};
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::file::flush::flush;
 use crate::shm::mapping::Mapping;
 use crate::store::Invalidation;
-use crate::store::copied::Copied;
+use crate::store::find::Entry;
 use crate::store::record::{NewRecord, RecordEpochs};
-use crate::store::stripe_guard::{Entry, StripeGuard};
+use crate::store::stripe_guard::StripeGuard;
 use std::time::Duration;
 
 /// The outcome of [`Cache::compare_and_swap`].
@@ -38,7 +38,8 @@ impl Cache {
     /// [`ReadOnly`](Error::ReadOnly); [`LocksLost`](Error::LocksLost), [`NotFound`](Error::NotFound) and
     /// [`Io`](Error::Io) if the files were removed or cannot be used. All writes have these errors.
     pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.set_plain(key.as_ref(), value.as_ref())
+        let (key, value) = (key.as_ref(), value.as_ref());
+        self.while_open(|| self.set_plain(key, value))
     }
 
     /// A `set` without options and without a namespace, compiled without the tests that these need. It has a closure of
@@ -68,7 +69,7 @@ impl Cache {
     /// # Errors
     /// The errors of [`set`](Cache::set).
     pub fn set_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<Stamp> {
-        self.with_stored_key(key.as_ref(), |key| self.set_stored(key, value.as_ref(), how))
+        self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.set_stored(key, value.as_ref(), how)))
     }
 
     /// Stores a value if the key has none; returns whether it was stored.
@@ -76,7 +77,7 @@ impl Cache {
     /// # Errors
     /// The errors of [`set`](Cache::set).
     pub fn add(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
-        self.with_stored_key(key.as_ref(), |key| self.add_stored(key, value.as_ref(), how))
+        self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.add_stored(key, value.as_ref(), how)))
     }
 
     /// Stores a value if the key has one already; returns whether it was stored.
@@ -84,7 +85,7 @@ impl Cache {
     /// # Errors
     /// The errors of [`set`](Cache::set).
     pub fn replace(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
-        self.with_stored_key(key.as_ref(), |key| self.replace_stored(key, value.as_ref(), how))
+        self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.replace_stored(key, value.as_ref(), how)))
     }
 
     /// Stores a value if the key still has the value with this stamp, as [`get_item`](Cache::get_item) returns it.
@@ -98,7 +99,7 @@ impl Cache {
         value: impl AsRef<[u8]>,
         how: &SetOptions,
     ) -> Result<Swap> {
-        self.with_stored_key(key.as_ref(), |key| self.swap_stored(key, stamp, value.as_ref(), how))
+        self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.swap_stored(key, stamp, value.as_ref(), how)))
     }
 
     /// Adds to a number, and returns the new number, or `None` if the key has no value. Numbers are decimal text, as in
@@ -108,7 +109,9 @@ impl Cache {
     /// [`NotANumber`](Error::NotANumber); [`Overflow`](Error::Overflow) beyond 2^64 - 1, and the value stays as it was;
     /// and the errors of [`set`](Cache::set).
     pub fn incr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
-        self.with_stored_key(key.as_ref(), |key| self.add_to_stored(key, delta, '+', u64::checked_add, None))
+        self.with_stored_key(key.as_ref(), |key| {
+            self.while_open(|| self.add_to_stored(key, delta, '+', u64::checked_add, None))
+        })
     }
 
     /// Subtracts from a number: the counterpart of [`incr`](Cache::incr).
@@ -116,7 +119,9 @@ impl Cache {
     /// # Errors
     /// The errors of [`incr`](Cache::incr); [`Overflow`](Error::Overflow) is a result below 0.
     pub fn decr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
-        self.with_stored_key(key.as_ref(), |key| self.add_to_stored(key, delta, '-', u64::checked_sub, None))
+        self.with_stored_key(key.as_ref(), |key| {
+            self.while_open(|| self.add_to_stored(key, delta, '-', u64::checked_sub, None))
+        })
     }
 
     /// Adds to a number like [`incr`](Cache::incr), or stores `initial`, without `delta`, if the key has no value. Both
@@ -137,7 +142,9 @@ impl Cache {
     /// # Errors
     /// The errors of [`incr`](Cache::incr).
     pub fn incr_or(&self, key: impl AsRef<[u8]>, delta: u64, initial: u64, how: &SetOptions) -> Result<u64> {
-        self.with_stored_key(key.as_ref(), |key| self.add_or_store(key, delta, '+', u64::checked_add, (initial, how)))
+        self.with_stored_key(key.as_ref(), |key| {
+            self.while_open(|| self.add_or_store(key, delta, '+', u64::checked_add, (initial, how)))
+        })
     }
 
     /// Subtracts from a number like [`decr`](Cache::decr), or stores `initial` if the key has no value: the counterpart of
@@ -146,7 +153,9 @@ impl Cache {
     /// # Errors
     /// The errors of [`decr`](Cache::decr).
     pub fn decr_or(&self, key: impl AsRef<[u8]>, delta: u64, initial: u64, how: &SetOptions) -> Result<u64> {
-        self.with_stored_key(key.as_ref(), |key| self.add_or_store(key, delta, '-', u64::checked_sub, (initial, how)))
+        self.with_stored_key(key.as_ref(), |key| {
+            self.while_open(|| self.add_or_store(key, delta, '-', u64::checked_sub, (initial, how)))
+        })
     }
 
     /// Changes when a key expires; returns whether it has a value.
@@ -154,7 +163,7 @@ impl Cache {
     /// # Errors
     /// The errors of [`set`](Cache::set).
     pub fn touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
-        self.with_stored_key(key.as_ref(), |key| self.touch_stored(key, expiry))
+        self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.touch_stored(key, expiry)))
     }
 
     /// Removes a key; returns whether it had a value.
@@ -162,7 +171,7 @@ impl Cache {
     /// # Errors
     /// The errors of [`set`](Cache::set).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.with_stored_key(key.as_ref(), |key| self.delete_stored(key))
+        self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.delete_stored(key)))
     }
 
     /// Removes a key if it still has the value with this stamp, as [`get_item`](Cache::get_item) returns it; returns
@@ -171,7 +180,7 @@ impl Cache {
     /// # Errors
     /// The errors of [`set`](Cache::set).
     pub fn compare_and_delete(&self, key: impl AsRef<[u8]>, stamp: Stamp) -> Result<bool> {
-        self.with_stored_key(key.as_ref(), |key| self.delete_stored_if(key, stamp))
+        self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.delete_stored_if(key, stamp)))
     }
 
     /// Stores many items, and returns the result of each, in the order of the items. The items are stored one by one,
@@ -214,6 +223,10 @@ impl Cache {
     /// # Errors
     /// The errors of [`set`](Cache::set).
     pub fn invalidate(&self, how: Invalidation) -> Result<()> {
+        self.while_open(|| self.invalidate_current(how))
+    }
+
+    fn invalidate_current(&self, how: Invalidation) -> Result<()> {
         let opened = self.current()?.clone();
         match self.in_namespace() {
             None => invalidate(&opened, 0, how, self.lock_wait, |guard| {
@@ -221,7 +234,7 @@ impl Cache {
                 guard.empty();
             }),
             Some(namespace) => {
-                let (number, _) = namespace.in_file(&opened, self.lock_wait)?;
+                let number = namespace.in_file(&opened, self.lock_wait)?.0.number();
                 invalidate(&opened, number, how, self.lock_wait, |guard| guard.remove_namespace(number))
             }
         }
@@ -234,8 +247,10 @@ impl Cache {
     /// # Errors
     /// The errors of [`set`](Cache::set).
     pub fn flush(&self) -> Result<bool> {
-        let opened = self.current()?.clone();
-        flush(&opened)
+        self.while_open(|| {
+            let opened = self.current()?.clone();
+            flush(&opened)
+        })
     }
 }
 
@@ -246,8 +261,10 @@ impl Cache {
             self.in_namespace(),
             key,
             |writer| writer.draft(value, how),
-            |_, guard, entry, draft, epochs| Stamp(guard.put(draft, entry, epochs)),
-        )
+            |writer, guard, entry, draft, epochs| {
+                writer.may_store(how).map(|may| Stamp(if may { guard.put(draft, entry, epochs) } else { 0 }))
+            },
+        )?
     }
 
     fn add_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
@@ -296,7 +313,7 @@ impl Cache {
         writer.with_stripe(|guard| delete_in(guard, &writer))
     }
 
-    fn delete_stored_if(&self, key: &[u8], stamp: Stamp) -> Result<bool> {
+    pub(super) fn delete_stored_if(&self, key: &[u8], stamp: Stamp) -> Result<bool> {
         let file = self.current()?;
         let writer = Writer::new(&file, None, key, self.lock_wait)?;
         writer.with_stripe(|guard| {
@@ -315,17 +332,27 @@ impl Cache {
             self.in_namespace(),
             items,
             |(key, _)| key.as_ref(),
-            |writer, (_, value), locks| {
+            |writer, seen, (_, value), locks| {
                 let draft = writer.draft(value.as_ref(), how);
                 check_size(writer.opened, &draft)?;
-                locks.with_stripe(writer.opened, writer.stripe(), |guard| set_in(guard, writer, &draft))
+                locks.with_stripe_to_put(writer.opened, writer.stripe(), |guard| {
+                    let epochs = guard.epochs_now(writer.namespace);
+                    if writer.may_store(how)? {
+                        let entry = guard.find_seen(seen, writer.location.bucket_at, &writer.key);
+                        guard.put(&draft, entry.as_ref(), epochs);
+                    }
+                    Ok(())
+                })
             },
             |writer, (_, value)| {
                 let draft = writer.draft(value.as_ref(), how);
                 check_size(writer.opened, &draft).map(|()| draft)
             },
-            |writer, guard, draft| set_in(guard, writer, draft),
+            |writer, guard, draft| set_in(guard, writer, draft, how),
         )
+        .into_iter()
+        .map(|written| written.and_then(|stored| stored))
+        .collect()
     }
 
     fn delete_stored_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
@@ -333,7 +360,7 @@ impl Cache {
             None,
             keys,
             AsRef::as_ref,
-            |writer, _, locks| locks.with_stripe(writer.opened, writer.stripe(), |guard| delete_in(guard, writer)),
+            |writer, _, _, locks| locks.with_stripe(writer.opened, writer.stripe(), |guard| delete_in(guard, writer)),
             |_, _| Ok(()),
             |writer, guard, ()| delete_in(guard, writer),
         )
@@ -353,9 +380,10 @@ impl Cache {
             key,
             |writer| writer.draft(value, how),
             |writer, guard, entry, draft, epochs| {
-                wanted(writer, guard, entry).then(|| Stamp(guard.put(draft, entry, epochs)))
+                let may = writer.may_store(how)? && wanted(writer, guard, entry);
+                Ok(may.then(|| Stamp(guard.put(draft, entry, epochs))))
             },
-        )
+        )?
     }
 
     /// Prepares a record, locks the key's stripe, and lets `store_in` replace the key's entry by it. The entry may be
@@ -378,12 +406,12 @@ impl Cache {
         let place = namespace_of(&file, namespace, key, self.lock_wait)?;
         let writer = Writer::at(&file, place, key, self.lock_wait);
         let store = &writer.opened.store;
-        store.prefetch_record(&store.bucket_view_at(writer.location, &writer.key));
+        let seen = store.see_record(store.bucket_view_at(writer.location, &writer.key));
         let draft = draft(&writer);
         check_size(writer.opened, &draft)?;
-        writer.with_stripe(|guard| {
+        writer.with_stripe_to_put(|guard| {
             let epochs = guard.epochs_now(writer.namespace);
-            let entry = guard.find_in(writer.location.bucket_at, &writer.key);
+            let entry = guard.find_seen(&seen, writer.location.bucket_at, &writer.key);
             store_in(&writer, guard, entry.as_ref(), &draft, epochs)
         })
     }
@@ -413,30 +441,30 @@ impl Cache {
         let writer = Writer::new(&file, self.in_namespace(), key, self.lock_wait)?;
         // Before the lock, because the clock may be the caller's code.
         let first = first.map(|(number, how)| (number, number.to_string(), how));
-        let first = first.as_ref().map(|(number, text, how)| (*number, writer.draft(text.as_bytes(), how)));
-        if let Some((_, draft)) = &first {
+        let first = first.as_ref().map(|(number, text, how)| (*number, writer.draft(text.as_bytes(), how), *how));
+        if let Some((_, draft, _)) = &first {
             check_size(writer.opened, draft)?;
         }
         writer.with_stripe(|guard| {
             let mut epochs = guard.epochs_now(writer.namespace);
-            let Some((entry, copied)) = current_number(guard, &writer)? else {
-                return Ok(first.as_ref().map(|(number, draft)| {
+            let Some((entry, copied)) = writer.current(guard)? else {
+                let Some((number, draft, how)) = &first else { return Ok(None) };
+                if writer.may_store(how)? {
                     let entry = guard.find_in(writer.location.bucket_at, &writer.key);
                     guard.put(draft, entry.as_ref(), epochs);
-                    *number
-                }));
+                }
+                return Ok(Some(*number));
             };
             guard.mark(&entry);
             let value = parse_number(&copied.value)?;
             let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
             let text = sum.to_string();
-            // An extended record stays extended, even if its creation time is its only metadata.
-            let metadata = copied.head.is_extended().then(|| copied.extension.metadata());
             // A record of another namespace than the handle's keeps that namespace's epoch.
-            if copied.extension.namespace() != writer.namespace {
+            if copied.extension.namespace() != writer.namespace.number() {
                 epochs.namespace = copied.extension.namespace_epoch();
             }
-            let draft = NewRecord::new(writer.key, text.as_bytes(), entry.head.expires_ms(), metadata);
+            let expires_ms = guard.expiry_after_use(&entry);
+            let draft = NewRecord::new(writer.key, text.as_bytes(), expires_ms, metadata_of(&copied));
             guard.put(&draft, Some(&entry), epochs);
             Ok(Some(sum))
         })?
@@ -444,17 +472,19 @@ impl Cache {
 }
 
 #[inline(always)]
-fn set_in(guard: &mut StripeGuard<'_, Mapping>, writer: &Writer<'_, '_>, draft: &NewRecord<'_>) {
+fn set_in(
+    guard: &mut StripeGuard<'_, Mapping>,
+    writer: &Writer<'_, '_>,
+    draft: &NewRecord<'_>,
+    how: &SetOptions,
+) -> Result<()> {
     let epochs = guard.epochs_now(writer.namespace);
+    if !writer.may_store(how)? {
+        return Ok(());
+    }
     let entry = guard.find_in(writer.location.bucket_at, &writer.key);
     guard.put(draft, entry.as_ref(), epochs);
-}
-
-/// The entry of a key whose value a read would return, with a copy of it.
-fn current_number(guard: &StripeGuard<'_, Mapping>, writer: &Writer<'_, '_>) -> Result<Option<(Entry, Copied)>> {
-    let Some(entry) = guard.find_current(&writer.key) else { return Ok(None) };
-    let copied = guard.copied(&writer.key, &entry, writer.opened.settings.verify_reads, false);
-    Ok(copied.map_err(Error::no_memory(entry.value_len))?.map(|copied| (entry, copied)))
+    Ok(())
 }
 
 fn delete_in(guard: &mut StripeGuard<'_, Mapping>, writer: &Writer<'_, '_>) -> bool {
@@ -479,11 +509,11 @@ fn invalidate(
     remove: impl Fn(&mut StripeGuard<'_, Mapping>),
 ) -> Result<()> {
     opened.member()?;
-    let mark_dirty = || opened.store.mark_dirty().map_err(Error::io("mark as written", &opened.real));
-    mark_dirty()?;
+    opened.mark_dirty()?;
     if opened.store.raise_epoch(namespace, how) {
-        // A flush that ended in between does not include the new epoch.
-        return mark_dirty();
+        // A flush that ended in between does not include the new epoch. Nor may the successor of a file that was closed in
+        // between: then this is an error, and the invalidation is repeated there.
+        return opened.mark_dirty();
     }
     // The epochs are used up, or the system has crashed and the epochs of records cannot be trusted.
     for stripe in 0..opened.geometry().shape.stripes {

@@ -6,11 +6,13 @@
 use super::cache::Cache;
 use super::namespace::Namespace;
 use super::stripe_lock::Patience;
+use super::waiting::{Pause, Step};
 use super::writer::{Writer, namespace_of};
-use crate::error::Result;
+use crate::error::{Error, Result, WHOLE_FILE};
 use crate::file::AttachedFile;
 use crate::shm::Memory;
 use crate::shm::mapping::Mapping;
+use crate::store::read::SeenBucket;
 use crate::store::stripe_guard::StripeGuard;
 
 /// Keys whose cache lines are prefetched together.
@@ -40,7 +42,7 @@ impl Cache {
         namespace: Option<&Namespace>,
         items: &'i [I],
         key_of: impl Fn(&'i I) -> &'i [u8],
-        one: impl Fn(&Writer<'_, 'i>, &'i I, &mut Patience) -> Result<R>,
+        one: impl Fn(&Writer<'_, 'i>, &SeenBucket<'_>, &'i I, &mut Patience) -> Result<R>,
         prepare: impl Fn(&Writer<'_, 'i>, &'i I) -> Result<D>,
         each: impl Fn(&Writer<'_, 'i>, &mut StripeGuard<'_, Mapping>, &D) -> R,
     ) -> Vec<Result<R>> {
@@ -56,11 +58,27 @@ impl Cache {
                 }
                 Ok(file) if file.settings.locks.are_words() => {
                     let (batch, rest) = left.split_at(left.len().min(BATCH));
+                    let before = results.len();
                     call.one_by_one(&file, batch, &mut results);
-                    rest
+                    drop(file);
+                    match left.split_at(results.len() - before) {
+                        (written, _) if written.len() == batch.len() => rest,
+                        // The file was closed: the rest of the batch goes to its successor.
+                        (_, unwritten) => call.pause().map_or_else(
+                            |error| {
+                                results.push(Err(error));
+                                &unwritten[1..]
+                            },
+                            |()| unwritten,
+                        ),
+                    }
                 }
                 Ok(file) => {
-                    results.extend(call.by_stripe(&file, left));
+                    let mut of_items: Vec<_> = left.iter().map(|_| None).collect();
+                    call.by_stripe(&file, left, &mut of_items);
+                    drop(file);
+                    call.in_successor(left, &mut of_items);
+                    results.extend(of_items.into_iter().flatten());
                     &[]
                 }
             };
@@ -70,11 +88,38 @@ impl Cache {
 }
 
 impl<K, O, P, E> WriteMulti<'_, K, O, P, E> {
-    /// Writes up to [`BATCH`] items in their order.
+    /// Waits a little for a closed file to open, or to get its successor.
+    fn pause(&mut self) -> Result<()> {
+        match self.locks.retry_if_closed::<()>(Err(Error::Busy { stripe: WHOLE_FILE, waited: self.cache.lock_wait }))? {
+            Step::Wait(Pause::Time(time)) => std::thread::sleep(time),
+            Step::Wait(Pause::Claim { .. }) | Step::Done(()) => {}
+        }
+        Ok(())
+    }
+
+    /// Writes the items that have no result, since the file was closed, until each has one.
+    fn in_successor<'i, I, D, R>(&mut self, items: &'i [I], results: &mut [Option<Result<R>>])
+    where
+        K: Fn(&'i I) -> &'i [u8],
+        P: Fn(&Writer<'_, 'i>, &'i I) -> Result<D>,
+        E: Fn(&Writer<'_, 'i>, &mut StripeGuard<'_, Mapping>, &D) -> R,
+    {
+        while let Some(first) = results.iter().position(Option::is_none) {
+            let cache = self.cache;
+            match self.pause().and_then(|()| cache.current()) {
+                Ok(file) => self.by_stripe(&file, items, results),
+                Err(error) => results[first] = Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl<K, O, P, E> WriteMulti<'_, K, O, P, E> {
+    /// Writes up to [`BATCH`] items in their order, up to the first that finds the file closed.
     fn one_by_one<'f, 'i, I, R>(&mut self, opened: &'f AttachedFile, items: &'i [I], results: &mut Vec<Result<R>>)
     where
         K: Fn(&'i I) -> &'i [u8],
-        O: Fn(&Writer<'f, 'i>, &'i I, &mut Patience) -> Result<R>,
+        O: Fn(&Writer<'f, 'i>, &SeenBucket<'f>, &'i I, &mut Patience) -> Result<R>,
     {
         let (store, lock_wait) = (&opened.store, self.cache.lock_wait);
         let mut writers = [const { None }; BATCH];
@@ -89,57 +134,67 @@ impl<K, O, P, E> WriteMulti<'_, K, O, P, E> {
                 Err(error) => errors.push(error),
             }
         }
-        for writer in writers.iter().flatten() {
-            store.prefetch_record(&store.bucket_view_at(writer.location, &writer.key));
+        let mut looks = [const { None }; BATCH];
+        for (writer, seen) in writers.iter().zip(&mut looks) {
+            *seen = writer
+                .as_ref()
+                .map(|writer: &Writer<'f, 'i>| store.see_record(store.bucket_view_at(writer.location, &writer.key)));
         }
         let mut errors = errors.into_iter();
-        for (item, writer) in items.iter().zip(&writers) {
-            match writer {
-                Some(writer) => results.push((self.one)(writer, item, &mut self.locks)),
-                None => results.extend(errors.next().map(Err)),
+        for (item, (writer, seen)) in items.iter().zip(writers.iter().zip(&looks)) {
+            let written = match (writer, seen) {
+                (Some(writer), Some(seen)) => Some((self.one)(writer, seen, item, &mut self.locks)),
+                _ => errors.next().map(Err),
+            };
+            if matches!(&written, Some(Err(error)) if error.says_closed()) {
+                return;
             }
+            results.extend(written);
         }
     }
 
-    /// Writes items grouped by stripe.
-    fn by_stripe<'f, 'i, I, D, R>(&mut self, opened: &'f AttachedFile, items: &'i [I]) -> Vec<Result<R>>
-    where
+    /// Writes the items that have no result yet, grouped by stripe. Those that find the file closed get none.
+    fn by_stripe<'f, 'i, I, D, R>(
+        &mut self,
+        opened: &'f AttachedFile,
+        items: &'i [I],
+        results: &mut [Option<Result<R>>],
+    ) where
         K: Fn(&'i I) -> &'i [u8],
         P: Fn(&Writer<'f, 'i>, &'i I) -> Result<D>,
         E: Fn(&Writer<'f, 'i>, &mut StripeGuard<'f, Mapping>, &D) -> R,
     {
-        let mut results: Vec<Option<Result<R>>> = Vec::with_capacity(items.len());
         let (mut prepared, mut order) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
         for (place, item) in items.iter().enumerate() {
+            if results[place].is_some() {
+                prepared.push(None);
+                continue;
+            }
             let key = (self.key_of)(item);
             let of_item = Writer::new(opened, self.namespace, key, self.cache.lock_wait).and_then(|writer| {
                 let draft = (self.prepare)(&writer, item)?;
                 Ok((writer, draft))
             });
-            results.push(match of_item {
+            results[place] = match of_item {
                 Ok((writer, draft)) => {
                     // No slice has as many items as a place has values, and no file as many stripes as are left.
                     order.push(u64::from(writer.stripe()) << PLACE.count_ones() | place as u64);
                     prepared.push(Some((writer, draft)));
                     None
                 }
+                Err(error) if error.says_closed() => return,
                 Err(error) => {
                     prepared.push(None);
                     Some(Err(error))
                 }
-            });
+            };
         }
         order.sort_unstable();
         let mut order = &order[..];
         while !order.is_empty() {
             let (window, rest) = order.split_at(window_of(order));
             let place_of = |number: &u64| (number & PLACE) as usize;
-            let in_window = || window.iter().filter_map(|number| prepared[place_of(number)].as_ref());
-            let store = &opened.store;
-            in_window().for_each(|(writer, _)| store.mem.prefetch(writer.location.bucket_at));
-            in_window().for_each(|(writer, _)| {
-                store.prefetch_record(&store.bucket_view_at(writer.location, &writer.key));
-            });
+            prefetch(opened, || window.iter().filter_map(|number| Some(&prepared[place_of(number)].as_ref()?.0)));
             for group in window.chunk_by(|a, b| stripe_of(*a) == stripe_of(*b)) {
                 // After a failure to lock, the next item tries again.
                 let mut locked = None;
@@ -149,14 +204,25 @@ impl<K, O, P, E> WriteMulti<'_, K, O, P, E> {
                         Some(guard) => Ok(guard),
                         None => self.locks.lock_stripe(opened, writer.stripe()).map(|guard| locked.insert(guard)),
                     };
-                    results[place] = Some(guard.map(|guard| (self.each)(writer, guard, draft)));
+                    results[place] = match guard {
+                        Err(error) if error.says_closed() => return,
+                        guard => Some(guard.map(|guard| (self.each)(writer, guard, draft))),
+                    };
                 }
             }
             order = rest;
         }
-        // Each prepared item got its result from its group.
-        results.into_iter().flatten().collect()
     }
+}
+
+/// Fetches the memory of the keys that are written next.
+fn prefetch<'w, 'f: 'w, 'i: 'w, W: Iterator<Item = &'w Writer<'f, 'i>>>(
+    opened: &AttachedFile,
+    writers: impl Fn() -> W,
+) {
+    let store = &opened.store;
+    writers().for_each(|writer| store.mem.prefetch(writer.location.bucket_at));
+    writers().for_each(|writer| store.prefetch_record(&store.bucket_view_at(writer.location, &writer.key)));
 }
 
 fn stripe_of(number: u64) -> u64 {

@@ -1,16 +1,24 @@
-//! A key that is about to be written, with its hash and the number and defaults of its namespace.
+//! A key that is about to be written, with its hash and the id and defaults of its namespace.
 
+use super::count::count;
 use super::namespace::Namespace;
 use super::set_options::SetOptions;
-use super::stripe_lock::lock_region;
+use super::stripe_lock::wait_for_region;
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
+use crate::file::attached::Membership;
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
 use crate::store::KeyLocation;
+use crate::store::NamespaceId;
+use crate::store::copied::Copied;
+use crate::store::counters::MemberCount;
+use crate::store::find::Entry;
 use crate::store::namespace::Defaults;
 use crate::store::record::{MAX_KEY, Metadata, NewRecord};
-use crate::store::stripe_guard::{Entry, StripeGuard};
+use crate::store::stripe_guard::StripeGuard;
+use crate::store::tag_words::{MAX_TAGS, TagNumbers};
+use crate::sync::locks::RegionGuard;
 use std::time::Duration;
 
 /// A key that is about to be written.
@@ -18,7 +26,7 @@ pub(super) struct Writer<'f, 'k> {
     pub opened: &'f AttachedFile,
     pub key: Key<'k>,
     pub location: KeyLocation,
-    pub namespace: u16,
+    pub namespace: NamespaceId,
     pub defaults: Defaults,
     lock_wait: Duration,
 }
@@ -36,12 +44,12 @@ impl<'f, 'k> Writer<'f, 'k> {
         Ok(Self::at(opened, place, key, lock_wait))
     }
 
-    /// A writer for a stored key whose namespace is known by number. The hot path uses this, because a writer in a
+    /// A writer for a stored key whose namespace is known by its id. The hot path uses this, because a writer in a
     /// `Result` would be copied.
     #[inline(always)]
     pub(super) fn at(
         opened: &'f AttachedFile,
-        (namespace, defaults): (u16, Defaults),
+        (namespace, defaults): (NamespaceId, Defaults),
         key: &'k [u8],
         lock_wait: Duration,
     ) -> Self {
@@ -56,10 +64,24 @@ impl<'f, 'k> Writer<'f, 'k> {
     /// Locks the key's stripe for the duration of `work`.
     #[inline(always)]
     pub(super) fn with_stripe<R>(&self, work: impl FnOnce(&mut StripeGuard<'f, Mapping>) -> R) -> Result<R> {
-        let (opened, stripe) = (self.opened, self.stripe());
-        let joined = opened.member_within(self.lock_wait)?;
-        let lock = lock_region(joined, opened, stripe, self.lock_wait)?;
-        opened.with_stripe(joined, stripe, lock, work)
+        let (joined, lock) = self.lock()?;
+        self.opened.with_stripe(joined, self.stripe(), lock, work)
+    }
+
+    /// [`with_stripe`](Self::with_stripe) for a `work` that uses the rings only to put items.
+    #[inline(always)]
+    pub(super) fn with_stripe_to_put<R>(&self, work: impl FnOnce(&mut StripeGuard<'f, Mapping>) -> R) -> Result<R> {
+        let head = self.opened.store.stripe_head(self.stripe());
+        let (joined, lock) = self.lock()?;
+        self.opened.with_stripe_to_put(joined, head, lock, work)
+    }
+
+    #[inline(always)]
+    fn lock(&self) -> Result<(&'f Membership, RegionGuard<'f>)> {
+        let (opened, stripe, limit) = (self.opened, self.stripe(), self.lock_wait);
+        let joined = opened.member_within(limit)?;
+        let lock = opened.lock_at_once(joined, stripe, || wait_for_region(joined, opened, stripe, limit))?;
+        Ok((joined, lock))
     }
 
     /// Whether a read would return the value of the key's entry. If reads verify checksums, the entry must pass its
@@ -72,6 +94,28 @@ impl<'f, 'k> Writer<'f, 'k> {
         })
     }
 
+    /// The key's entry, if a read would return its value, with a copy of it.
+    pub(super) fn current(&self, guard: &StripeGuard<'_, Mapping>) -> Result<Option<(Entry, Copied)>> {
+        let Some(entry) = guard.find_current(&self.key) else { return Ok(None) };
+        let copied = guard.copied(&self.key, &entry, self.opened.settings.verify_reads, false);
+        Ok(copied.map_err(Error::no_memory(entry.value_len))?.map(|copied| (entry, copied)))
+    }
+
+    /// Whether the options let the value be stored now. The caller has read the epochs that the record bears before, so an
+    /// invalidation after this call finds it outdated.
+    ///
+    /// # Errors
+    /// [`BadOption`](Error::BadOption).
+    #[inline(always)]
+    pub(super) fn may_store(&self, how: &SetOptions) -> Result<bool> {
+        let Some(moment) = &how.moment else { return Ok(true) };
+        let may = moment.is_still(self.opened, self.namespace, &how.tag_numbers())?;
+        if !may {
+            count(self.opened, MemberCount::Voided);
+        }
+        Ok(may)
+    }
+
     /// The item to write. Its size is not checked yet.
     #[inline(always)]
     pub(super) fn draft<'v>(&self, value: &'v [u8], how: &SetOptions) -> NewRecord<'v>
@@ -82,32 +126,66 @@ impl<'f, 'k> Writer<'f, 'k> {
         let time = &self.opened.settings.time;
         let now_ms = || time.now_ms();
         let (expires_ms, metadata) = how.times(self.defaults, now_ms);
-        let metadata = Metadata { namespace: self.namespace, ..metadata }.if_any();
-        let metadata = metadata.map(|metadata| Metadata { created_ms: now_ms(), ..metadata });
+        let metadata = Metadata { namespace: self.namespace.number(), ..metadata }.if_any();
+        // The clock is loaded before the stripe is locked, and so before anybody looks at the old value.
+        let clock = || match &how.moment {
+            None => self.opened.store.tag_clock(),
+            Some(moment) => moment.tag_clock(self.opened),
+        };
+        let metadata = metadata.map(|metadata| Metadata {
+            created_ms: now_ms(),
+            tag_clock: if metadata.tags.is_empty() { 0 } else { clock() },
+            ..metadata
+        });
         NewRecord::new(self.key, value, expires_ms, metadata)
     }
 }
 
-/// The number and the defaults of the namespace of a stored key.
+/// The id and the defaults of the namespace of a stored key.
 #[inline(always)]
 pub(super) fn namespace_of(
     opened: &AttachedFile,
     namespace: Option<&Namespace>,
     key: &[u8],
     lock_wait: Duration,
-) -> Result<(u16, Defaults)> {
+) -> Result<(NamespaceId, Defaults)> {
     if key.len() > MAX_KEY {
         return Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY });
     }
     match namespace {
         Some(namespace) => namespace.in_file(opened, lock_wait),
-        None => Ok((0, Defaults::default())),
+        None => Ok((NamespaceId::NONE, Defaults::default())),
     }
 }
 
-/// Whether a record fits into the rings of a file.
+/// The metadata of a record for one that follows it. An extended record stays extended, even if its creation time is its
+/// only metadata.
+pub(super) fn metadata_of(copied: &Copied) -> Option<Metadata> {
+    copied.head.is_extended().then(|| copied.extension.metadata())
+}
+
+/// Whether a file can hold a record: it fits into the rings, and its tags into a record.
 #[inline]
 pub(super) fn check_size(opened: &AttachedFile, draft: &NewRecord<'_>) -> Result<()> {
-    let (size, limit) = (draft.units() * 8, opened.geometry().largest_record());
-    if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(()) }
+    let (size, limit) = (draft.units() * 8, opened.geometry().largest_record);
+    if size > limit {
+        return Err(Error::TooLarge { size, limit });
+    }
+    match draft.tags() {
+        Some(tags) => check_tags(opened, tags),
+        None => Ok(()),
+    }
+}
+
+#[cold]
+fn check_tags(opened: &AttachedFile, tags: &TagNumbers) -> Result<()> {
+    match tags.too_many() {
+        Some(found) => Err(Error::TooManyTags { found, limit: MAX_TAGS }),
+        None if opened.store.has_tags() => Ok(()),
+        None => Err(Error::BadOption {
+            option: "tags",
+            given: format!("a tag in {}, which has no tables for tags", opened.real.display()),
+            expected: "a file that was created with tables for tags".into(),
+        }),
+    }
 }

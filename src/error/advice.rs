@@ -57,6 +57,14 @@ pub enum ErrorCode {
     NoMemory = 25,
     /// Of [`Error::BufferTooSmall`](crate::Error::BufferTooSmall).
     BufferTooSmall = 26,
+    /// Of [`Error::NotResized`](crate::Error::NotResized).
+    NotResized = 27,
+    /// Of [`Error::TooManyTags`](crate::Error::TooManyTags).
+    TooManyTags = 28,
+    /// Of [`Error::Resting`](crate::Error::Resting).
+    Resting = 29,
+    /// Of [`Error::FailedElsewhere`](crate::Error::FailedElsewhere).
+    FailedElsewhere = 30,
 }
 
 impl ErrorCode {

@@ -3,16 +3,16 @@
 use super::header::{FileIdentity, FileParams};
 use super::notes::Notes;
 use super::place::{DataLock, format_id, held_too_long, lock_directory};
-use super::settings::Settings;
+use super::settings::{LargePages, Settings};
 use super::tidy::TidyAtEnd;
 use crate::clock::Time;
-use crate::error::{Error, Result};
-use crate::platform::{self, Examined};
+use crate::error::{Error, Result, WHOLE_FILE};
+use crate::platform::{self, FileSystem};
 use crate::shm::Geometry;
 use crate::shm::mapping::Mapping;
-use crate::store::stripe_guard::{HolderId, StripeGuard, Wall};
+use crate::store::stripe_guard::{HolderId, StripeGuard, StripeHead, Wall};
 use crate::store::{HeaderWords, Store};
-use crate::sync::fork::{PerProcess, Preparer};
+use crate::sync::fork::{PerProcess, Preparer, own_pid};
 use crate::sync::lease::Lease;
 use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
 use crate::sync::member::Seats;
@@ -33,10 +33,21 @@ impl Wall for Time {
 /// A mapped file with a good header, before this process uses it.
 pub(super) struct MappedFile<'a> {
     pub real: &'a Path,
-    pub data: Examined,
+    pub data: OwnFile,
+    pub system: FileSystem,
     pub mapping: Mapping,
     pub fixed: FileParams,
     pub settings: Settings,
+}
+
+/// What a process opens a file for, and how it holds the data file's lock until it is a member.
+pub(super) enum Use {
+    /// Only to read: without the lock, and without a seat until a call needs one.
+    ToRead,
+    /// Under a lock that the data file's own descriptor holds.
+    Locked,
+    /// Under a lock by another descriptor.
+    With(DataLock),
 }
 
 /// An open cache file.
@@ -45,15 +56,17 @@ pub(crate) struct AttachedFile {
     pub number: u64,
     pub real: PathBuf,
     pub store: Store<Mapping>,
-    /// Never locked: children of this process share its open file description.
+    /// Locked only while the file is opened, or by strategy `process` for as long as it is open. After that, children of
+    /// this process share its open file description.
     pub(super) data: OwnFile,
+    system: FileSystem,
     pub settings: Settings,
     pub strategy_name: String,
     /// This process's membership; a read-only handle has none.
     member: PerProcess<Membership>,
     plain_reads: PlainReads,
-    /// Set when a read found that this process cannot join; later reads do not try again.
-    unjoined: PerProcess<()>,
+    /// Set when a read found that this process cannot join: when a read may try again, in milliseconds since `born`.
+    unjoined: PerProcess<AtomicU64>,
     /// The file is a copy that no process has adopted yet, so this handle is read-only.
     is_copy: bool,
     /// The file that replaced this one.
@@ -62,6 +75,8 @@ pub(crate) struct AttachedFile {
     pub(super) stale_mark: AtomicU64,
     /// When a read may next look for the file that replaced this one, in milliseconds since `born`.
     pub(super) next_follow_ms: AtomicU64,
+    /// When to look next whether the process that closed the file is dead, in milliseconds since `born`.
+    pub(super) next_reopen_ms: AtomicU64,
     /// When to check next whether the file was removed, in milliseconds since `born`.
     pub(super) next_removal_ms: AtomicU64,
     born: Instant,
@@ -74,8 +89,10 @@ pub(crate) struct AttachedFile {
 /// How long a check whether a file was replaced waits for the process that replaces it.
 const FOLLOW_WAIT: Duration = Duration::from_millis(20);
 
-/// How long a read in a forked child waits for its membership.
+/// How long a read waits for the membership of its process: in a forked child, and in the successor of a file.
 const READ_JOIN_WAIT: Duration = Duration::from_millis(20);
+/// How often the reads of a process that could not join try again, without waiting.
+const READ_JOIN_EVERY_MS: u64 = 1000;
 
 /// The membership of a process that has joined.
 pub(crate) struct Membership {
@@ -85,7 +102,9 @@ pub(crate) struct Membership {
     pub lines: SeatLines,
     /// Reads need more than a version check: a reader's lock, or checksums.
     reads_carefully: bool,
-    /// The data file's lock, which strategy `process` keeps for as long as the file is open.
+    /// Whether this process keeps the data file's lock for as long as the file is open, as with strategy `process`.
+    keeps_lock: bool,
+    /// That lock, unless the descriptor of the data file holds it.
     _only: Option<DataLock>,
 }
 
@@ -108,17 +127,18 @@ impl PlainReads {
 }
 
 impl AttachedFile {
-    /// Starts to use a file: under `lock`, its data lock, as a member; without one, to read only.
-    pub(super) fn new(file: MappedFile<'_>, lock: Option<DataLock>) -> Result<Self> {
+    /// Starts to use a file.
+    pub(super) fn new(file: MappedFile<'_>, to: Use) -> Result<Self> {
         static LAST: AtomicU64 = AtomicU64::new(0);
-        let MappedFile { real, data, mapping, fixed, settings } = file;
+        let MappedFile { real, data, system, mapping, fixed, settings } = file;
         let same_boot = HeaderWords(&mapping).boot_id() == settings.boot_id;
-        let opened = Self {
+        let mut opened = Self {
             number: LAST.fetch_add(1, Ordering::Relaxed) + 1,
             real: real.into(),
-            is_copy: FileIdentity::load(&mapping).is_copied_to(data.identity, same_boot),
+            is_copy: FileIdentity::load(&mapping).is_copied_to(data.identity(), same_boot),
             store: Store { mem: mapping, geometry: fixed.geometry, seed: fixed.seed },
-            data: OwnFile::keep(data).map_err(Error::io("examine", real))?,
+            data,
+            system,
             settings,
             strategy_name: fixed.strategy_name,
             member: PerProcess::new(),
@@ -127,13 +147,21 @@ impl AttachedFile {
             next: OnceLock::new(),
             stale_mark: AtomicU64::new(0),
             next_follow_ms: AtomicU64::new(0),
+            next_reopen_ms: AtomicU64::new(0),
             next_removal_ms: AtomicU64::new(0),
             born: Instant::now(),
             notes: Notes::default(),
             tidy_at_end: TidyAtEnd::default(),
         };
-        if let Some(lock) = lock {
-            opened.join_under(lock)?;
+        match to {
+            Use::ToRead => {}
+            Use::With(lock) => _ = opened.join_under(Some(lock))?,
+            Use::Locked => {
+                opened.join_under(None)?;
+                if !opened.keeps_data_lock() {
+                    opened.data.unlock_data();
+                }
+            }
         }
         Ok(opened)
     }
@@ -149,18 +177,26 @@ impl AttachedFile {
 
     /// Whether this process keeps the data file's lock, so that no other process can replace the file.
     pub(super) fn keeps_data_lock(&self) -> bool {
-        self.joined().is_some_and(|joined| joined._only.is_some())
+        self.joined().is_some_and(|joined| joined.keeps_lock)
     }
 
     pub(super) fn seats(&self) -> Seats<'_, Mapping> {
         Seats { mem: &self.store.mem, geometry: self.geometry() }
     }
 
+    /// Gathers the small pages of a file in memory into large ones, if the settings ask for that.
+    pub(crate) fn make_pages_large(&self) {
+        let asks = self.settings.large_pages == LargePages::Always && !self.settings.read_only;
+        if asks && self.system.in_memory {
+            self.store.mem.collapse();
+        }
+    }
+
     pub(crate) fn id(&self) -> String {
         format_id(self.own_id())
     }
 
-    pub(super) fn own_id(&self) -> [u64; 2] {
+    pub(crate) fn own_id(&self) -> [u64; 2] {
         FileIdentity::load(&self.store.mem).id
     }
 
@@ -176,14 +212,17 @@ impl AttachedFile {
         now >= due && next.compare_exchange(due, now + every_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Makes this process a member. The caller holds the data lock.
+    /// Makes this process a member. The caller holds the data lock; `only` is that lock if strategy `process` keeps it, and
+    /// it is not that of the data file's own descriptor.
     fn join(&self, only: Option<DataLock>) -> Result<Membership> {
         let seats = self.seats();
         let now_ms = self.settings.time.now_ms();
         let directory = lock_directory(&self.real, self.own_id());
         let shared = self.settings.locks.is_shared();
         let (owner, lease) = if shared {
-            let taken = seats.take(&directory, self.settings.mode, now_ms);
+            // The lock directory usually lies on the same device.
+            let plain_device = self.system.is_plain.then(|| self.data.identity().device);
+            let taken = seats.take(&directory, self.settings.mode, plain_device, now_ms);
             let taken = taken.map_err(Error::locks("take a seat in", &self.real))?;
             let full = || Error::SeatsFull { path: self.real.clone(), seats: self.geometry().shape.seats };
             let (owner, lease) = taken.ok_or_else(full)?;
@@ -201,12 +240,13 @@ impl AttachedFile {
         let place = LockPlace { directory, regions: self.geometry().shape.lock_regions, inodes: self.lock_inodes() };
         let locks = self.settings.locks.attach(&place, owner);
         let locks = locks.map_err(Error::locks("attach to the locks of", &self.real))?;
-        let who = HolderId { seat, pid: std::process::id(), nonce: self.settings.random()? };
+        let who = HolderId { seat, pid: own_pid(), nonce: self.settings.nonce()? };
         // With strategy `none` several processes may share a seat.
         let lines = SeatLines::new(self.geometry().seat_lines(seat), !locks.exclude());
         let reads_carefully = self.settings.verify_reads || locks.reads_are_locked();
         let member = Member { seat, locks, _lease: lease };
-        Ok(Membership { member, who, lines, reads_carefully, _only: only })
+        let keeps_lock = self.settings.locks.is_one_process();
+        Ok(Membership { member, who, lines, reads_carefully, keeps_lock, _only: only })
     }
 
     fn lock_inodes(&self) -> Arc<[u64]> {
@@ -247,12 +287,12 @@ impl AttachedFile {
 
     #[cold]
     fn join_for_read(&self) -> Option<&Membership> {
-        if self.unjoined.get().is_some() {
-            return None;
+        if let Some(next) = self.unjoined.get() {
+            return if self.is_due(next, READ_JOIN_EVERY_MS) { self.join_late(Duration::ZERO).ok() } else { None };
         }
         let joined = self.join_late(READ_JOIN_WAIT.min(self.settings.lock_wait)).ok();
         if joined.is_none() {
-            self.unjoined.install(());
+            self.unjoined.install(AtomicU64::new(self.up_ms() + READ_JOIN_EVERY_MS));
         }
         joined
     }
@@ -262,17 +302,25 @@ impl AttachedFile {
             return Err(Error::ReadOnly(self.real.clone()));
         }
         let lock = DataLock::take_again(&self.data, &self.real, limit)?;
-        let lock = lock.ok_or_else(|| held_too_long(&self.real, &self.settings))?;
+        let lock = match lock {
+            Some(lock) => lock,
+            // A caller that does not wait tries again, as for the lock of a stripe.
+            None if limit.is_zero() && !self.settings.locks.is_one_process() => {
+                return Err(Error::Busy { stripe: WHOLE_FILE, waited: limit });
+            }
+            None => return Err(held_too_long(&self.real, &self.settings)),
+        };
         // Another thread may have been faster.
         if let Some(joined) = self.member.get() {
             return Ok(joined);
         }
-        self.join_under(lock)
+        self.join_under(Some(lock))
     }
 
-    /// Makes this process a member under the data lock. Strategy `process` keeps that lock.
-    fn join_under(&self, lock: DataLock) -> Result<&Membership> {
-        let (only, _lock) = if self.settings.locks.is_one_process() { (Some(lock), None) } else { (None, Some(lock)) };
+    /// Makes this process a member under the data lock, which strategy `process` keeps. `None`: the data file's own
+    /// descriptor holds it.
+    fn join_under(&self, lock: Option<DataLock>) -> Result<&Membership> {
+        let (only, _lock) = if self.settings.locks.is_one_process() { (lock, None) } else { (None, lock) };
         let joined = self.member.install(self.join(only)?);
         if !joined.reads_carefully {
             self.plain_reads.prepare(joined.lines);
@@ -307,6 +355,20 @@ impl AttachedFile {
         joined.member.locks.lock(seats, self.geometry().lock_region(stripe), limit)
     }
 
+    /// Locks a stripe's lock region for this process, on the path that matters: the region is free, and its lock takes no
+    /// system call. Otherwise `wait` locks it.
+    #[inline(always)]
+    pub(crate) fn lock_at_once<'a>(
+        &'a self,
+        joined: &'a Membership,
+        stripe: u32,
+        wait: impl FnOnce() -> Result<()>,
+    ) -> Result<RegionGuard<'a>> {
+        self.settings.time.note();
+        let region = self.geometry().lock_region(stripe);
+        joined.member.locks.lock_at_once(self.seats(), region, wait)
+    }
+
     /// Enters a stripe whose lock is held, for writing.
     pub(crate) fn enter<'a>(
         &'a self,
@@ -315,7 +377,7 @@ impl AttachedFile {
         lock: RegionGuard<'a>,
     ) -> Result<StripeGuard<'a, Mapping>> {
         StripeGuard::enter(&self.store, stripe, &self.settings.time, &joined.who, lock)
-            .map_err(Error::io("mark as written", &self.real))
+            .map_err(|error| self.refused("mark as written", error))
     }
 
     /// [`enter`](Self::enter) for the duration of `work`.
@@ -328,7 +390,20 @@ impl AttachedFile {
         work: impl FnOnce(&mut StripeGuard<'a, Mapping>) -> R,
     ) -> Result<R> {
         StripeGuard::within(&self.store, stripe, &self.settings.time, &joined.who, lock, work)
-            .map_err(Error::io("mark as written", &self.real))
+            .map_err(|error| self.refused("mark as written", error))
+    }
+
+    /// [`with_stripe`](Self::with_stripe) for a `work` that uses the rings only to put items.
+    #[inline(always)]
+    pub(crate) fn with_stripe_to_put<'a, R>(
+        &'a self,
+        joined: &'a Membership,
+        head: StripeHead<'a>,
+        lock: RegionGuard<'a>,
+        work: impl FnOnce(&mut StripeGuard<'a, Mapping>) -> R,
+    ) -> Result<R> {
+        StripeGuard::within_to_put(&self.store, head, &self.settings.time, &joined.who, lock, work)
+            .map_err(|error| self.refused("mark as written", error))
     }
 
     /// Enters a stripe whose lock is held, to read, make claims, and end claims.
@@ -339,7 +414,7 @@ impl AttachedFile {
         lock: RegionGuard<'a>,
     ) -> Result<StripeGuard<'a, Mapping>> {
         StripeGuard::enter_to_claim(&self.store, stripe, &self.settings.time, &joined.who, lock)
-            .map_err(Error::io("mark as written", &self.real))
+            .map_err(|error| self.refused("mark as written", error))
     }
 
     /// Whether the file was replaced or destroyed.

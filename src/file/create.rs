@@ -2,19 +2,20 @@
 //! finished file is moved into place. So no process maps a half-made file, two creators yield one file, and a killed
 //! creator leaves at most a lock directory.
 
-use super::attached::{AttachedFile, MappedFile};
+use super::attached::{AttachedFile, MappedFile, Use};
 use super::header::{FileIdentity, FileParams};
 use super::place::{DataLock, held_too_long, lock_directory, must_be_free};
-use super::settings::Settings;
+use super::settings::{LargePages, Settings};
 use super::tidy::{NEW, RootLock, take_path, tidy};
 use crate::error::{Error, Result};
-use crate::platform::{self, Examined, NewFile};
+use crate::platform::{self, Examined, FileSystem, NewFile};
 use crate::shm::layout::HEADER_LEN;
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
 use crate::store::HeaderWords;
 use crate::sync::lock_file::LockFile;
 use crate::sync::locks::{LockPlace, lock_file_path};
+use crate::sync::own_file::OwnFile;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,9 +29,9 @@ pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<
     }
     let fixed = settings.fixed(settings.geometry()?)?;
     let id = [settings.random()?, settings.random()?];
-    let creation = Creation { real, settings, replace, fixed, id, directory: lock_directory(real, id) };
-    let parent = real.parent().unwrap_or(Path::new("/"));
-    let nameless = platform::nameless_file(parent).map_err(Error::io("create a file in", parent))?;
+    let directory = lock_directory(real, id);
+    let creation = Creation { real, settings, replace, fixed, id, lineage: settings.random()?, directory };
+    let nameless = creation.nameless()?;
     // This case needs no lock directory, not even for a short time.
     if nameless.is_some() && !replace && !settings.locks.is_shared() {
         return creation.make(nameless);
@@ -44,27 +45,70 @@ pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<
 }
 
 /// A cache file that is being created.
-struct Creation<'a> {
+pub(super) struct Creation<'a> {
     real: &'a Path,
     settings: &'a Settings,
     replace: bool,
     fixed: FileParams,
     id: [u64; 2],
+    lineage: u64,
     /// Its lock directory.
     directory: PathBuf,
 }
 
-impl Creation<'_> {
+impl<'a> Creation<'a> {
+    /// The successor of the file at a path. It has the same values, and so the same lineage.
+    pub(super) fn of_successor(
+        real: &'a Path,
+        settings: &'a Settings,
+        fixed: FileParams,
+        lineage: u64,
+    ) -> Result<Self> {
+        let id = [settings.random()?, settings.random()?];
+        Ok(Self { real, settings, replace: true, fixed, id, lineage, directory: lock_directory(real, id) })
+    }
+
+    /// Creates the file and takes a seat in it.
+    pub(super) fn begin(&self) -> Result<(NewFile, AttachedFile)> {
+        let _root_lock = self.hold_place()?;
+        let new = self.new_or(self.nameless()?)?;
+        let opened = self.open(&new)?;
+        Ok((new, opened))
+    }
+
+    /// Keeps processes that tidy up away until the file has its name.
+    pub(super) fn hold_place(&self) -> Result<RootLock> {
+        RootLock::shared(self.real, self.settings)
+    }
+
+    /// Gives the file the name of the one that it replaces.
+    pub(super) fn finish(&self, new: &mut NewFile, _: &RootLock) -> Result<()> {
+        self.take_place(new)
+    }
+
+    fn nameless(&self) -> Result<Option<File>> {
+        let parent = self.real.parent().unwrap_or(Path::new("/"));
+        platform::nameless_file(parent).map_err(Error::io("create a file in", parent))
+    }
+
+    fn new_or(&self, nameless: Option<File>) -> Result<NewFile> {
+        match nameless {
+            Some(file) => Ok(NewFile { file, temporary: None }),
+            None => self.new_file(),
+        }
+    }
+
     /// Creates the file, takes a seat in it, and gives it its name.
     fn make(&self, nameless: Option<File>) -> Result<AttachedFile> {
-        let mut new = match nameless {
-            Some(file) => NewFile { file, temporary: None },
-            None => self.new_file()?,
-        };
+        let mut new = self.new_or(nameless)?;
         let opened = self.open(&new)?;
+        self.take_place(&mut new).map(|()| opened)
+    }
+
+    fn take_place(&self, new: &mut NewFile) -> Result<()> {
         let is_aside = self.replace && !platform::CAN_REPLACE_MAPPED;
         let aside = if is_aside { take_path(self.real, self.settings)? } else { None };
-        let named = self.give_name(&mut new);
+        let named = self.give_name(new);
         if let (Err(_), Some(aside)) = (&named, &aside)
             && matches!(platform::identity_at(self.real), Ok(None))
         {
@@ -75,7 +119,7 @@ impl Creation<'_> {
             // The directory held the new file, or nothing.
             let _ = fs::remove_dir(&self.directory);
         }
-        named.map(|()| opened)
+        named
     }
 
     /// Opens a new file in its future lock directory, with which it is removed if its creator is killed.
@@ -92,23 +136,23 @@ impl Creation<'_> {
     fn open(&self, new: &NewFile) -> Result<AttachedFile> {
         let Self { real, settings, fixed, directory, .. } = self;
         let data = new.file.try_clone().and_then(Examined::of).map_err(Error::io("examine", *real))?;
-        settings.check_filesystem(&new.file, real)?;
+        let system = settings.check_filesystem(&new.file, real)?;
         platform::set_mode(&new.file, settings.mode).map_err(Error::io("set the mode of", *real))?;
-        allocate(&new.file, fixed.geometry.file_len, real)?;
+        let mapping = self.map(&new.file, &system)?;
         let inodes = make_locks(directory, settings, &fixed.geometry)?;
         let own = FileIdentity {
             id: self.id,
             data: data.identity,
             lock_directory: platform::directory_inode(directory),
-            lineage: settings.random()?,
+            lineage: self.lineage,
         };
-        let mapping = Mapping::new(&new.file, fixed.geometry.file_len, true).map_err(Error::io("map", *real))?;
         fill(&mapping, fixed, own, &inodes, settings)?;
         // No other process knows the file, so this does not wait. A strategy for one process keeps the lock.
         let path = new.temporary.as_deref().unwrap_or(real);
         let lock = DataLock::take(&data, path, settings.lock_wait)?.ok_or_else(|| held_too_long(real, settings))?;
         let (fixed, settings) = (fixed.clone(), Settings::clone(settings));
-        let opened = AttachedFile::new(MappedFile { real, data, mapping, fixed, settings }, Some(lock))?;
+        let data = OwnFile::keep(data).map_err(Error::io("examine", *real))?;
+        let opened = AttachedFile::new(MappedFile { real, data, system, mapping, fixed, settings }, Use::With(lock))?;
         if self.settings.prefault {
             opened.store.mem.prefault().map_err(Error::io("prefault", *real))?;
         }
@@ -116,6 +160,26 @@ impl Creation<'_> {
         // that has its name also has its header.
         opened.store.mem.sync(0, HEADER_LEN).map_err(Error::io("write", *real))?;
         Ok(opened)
+    }
+
+    /// Gives the file its length and all its space, and maps it.
+    ///
+    /// A page of a file in memory keeps the size with which it was allocated, so large ones must be there first. No store
+    /// goes through the mapping before all space is allocated: it could end this process with a SIGBUS.
+    fn map(&self, file: &File, system: &FileSystem) -> Result<Mapping> {
+        let Self { real, settings, .. } = self;
+        let len = self.fixed.geometry.file_len;
+        check_limit(len, real)?;
+        if settings.large_pages == LargePages::Never || !system.in_memory {
+            allocate(file, len, real)?;
+            return settings.map_new(file, len, system, real);
+        }
+        // Mapped before it has its length, since `mlockall` makes pages at once.
+        let mapping = settings.map_new(file, len, system, real)?;
+        file.set_len(len).map_err(|source| no_space(source, len, real))?;
+        mapping.take_large_pages(file, settings.large_pages == LargePages::Always);
+        allocate(file, len, real)?;
+        Ok(mapping)
     }
 
     /// Gives the file its name. A file that replaces another is first named in its lock directory: if its creator is
@@ -150,14 +214,24 @@ pub(super) fn make_locks(directory: &Path, settings: &Settings, geometry: &Geome
     Ok(place.inodes)
 }
 
-fn allocate(file: &File, len: u64, real: &Path) -> Result<()> {
-    if platform::largest_file().is_some_and(|largest| len > largest) {
-        // The system would end the process with a signal, unless the program handles it.
-        let advice = ": this process may not write files of that size (`ulimit -f`); raise the limit, or choose a smaller \
-                      capacity";
-        return Err(Error::NoSpace { path: real.into(), needed: len, advice });
+/// Returns an error for a file that is longer than this process may write. The system would end the process with a
+/// signal, unless the program handles it.
+fn check_limit(len: u64, real: &Path) -> Result<()> {
+    if platform::largest_file().is_none_or(|largest| len <= largest) {
+        return Ok(());
     }
-    platform::allocate(file, len).map_err(|source| match source.kind() {
+    let advice = ": this process may not write files of that size (`ulimit -f`); raise the limit, or choose a smaller \
+                  capacity";
+    Err(Error::NoSpace { path: real.into(), needed: len, advice })
+}
+
+fn allocate(file: &File, len: u64, real: &Path) -> Result<()> {
+    platform::allocate(file, len).map_err(|source| no_space(source, len, real))
+}
+
+/// The error for a file that could not get its length or its space.
+fn no_space(source: io::Error, len: u64, real: &Path) -> Error {
+    match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             let advice = if real.starts_with("/dev/shm") {
                 ": /dev/shm is too small; in a container start it with more (`docker run --shm-size 1g`, in \
@@ -168,7 +242,7 @@ fn allocate(file: &File, len: u64, real: &Path) -> Result<()> {
             Error::NoSpace { path: real.into(), needed: len, advice }
         }
         _ => Error::Io { what: "reserve space for", path: real.into(), source },
-    })
+    }
 }
 
 /// Writes the header, and the words of the stripes that are not zero.

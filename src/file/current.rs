@@ -118,7 +118,8 @@ impl Current {
         self.follow(|opened| opened.follow_for_read().map(Option::<&Arc<AttachedFile>>::cloned).ok_or(())).ok()
     }
 
-    /// Switches from each replaced file to the successor that `next` finds. `Ok(None)` from `next`: the mark is stale.
+    /// Switches from each replaced file to the successor that `next` finds. `Ok(None)` from `next`: there is none yet, or the
+    /// mark is stale.
     fn follow<E>(
         &self,
         mut next: impl FnMut(&Arc<AttachedFile>) -> Result<Option<Arc<AttachedFile>>, E>,
@@ -134,11 +135,10 @@ impl Current {
             let before = Arc::clone(&in_use);
             // The call must end here: `release` would otherwise wait for the end of this very call.
             drop(in_use);
-            if let Some(next) = next(&before)? {
-                self.go_over(&before, next);
-                drop(before);
-                self.release(RELEASE_WAIT);
-            }
+            let Some(next) = next(&before)? else { break };
+            self.go_over(&before, next);
+            drop(before);
+            self.release(RELEASE_WAIT);
         }
         Ok(self.in_any_use())
     }

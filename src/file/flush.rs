@@ -21,7 +21,7 @@ pub(crate) fn flush(opened: &AttachedFile) -> Result<bool> {
         matches!(passed, Ok(true))
     });
     passed?;
-    flushed.map_err(Error::io("flush", &opened.real))
+    flushed.map_err(|error| opened.refused("flush", error))
 }
 
 /// Locks and unlocks a stripe, in order to wait for a writer in it. Returns whether that writer left nothing to repair.
@@ -30,7 +30,7 @@ fn is_quiet(opened: &AttachedFile, stripe: u32) -> Result<bool> {
     Ok(HeaderWords(&opened.store.mem).is_quiet(opened.geometry(), stripe))
 }
 
-fn lock(opened: &AttachedFile, stripe: u32) -> Result<RegionGuard<'_>> {
+pub(super) fn lock(opened: &AttachedFile, stripe: u32) -> Result<RegionGuard<'_>> {
     let limit = opened.settings.lock_wait;
     let lock = opened.lock(opened.member()?, stripe, limit);
     lock.map_err(|error| lock_error(opened, stripe, limit, error))

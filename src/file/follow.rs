@@ -1,16 +1,20 @@
 //! The step from a replaced file to its successor.
 
 use super::attached::AttachedFile;
-use super::open::open;
+use super::open::{open, open_unjoined};
 use super::settings::{OnMismatch, Settings};
-use crate::error::Result;
+use crate::error::{Error, Result, WHOLE_FILE};
 use crate::fault::{Fault, injected};
 use crate::shm::layout::AskedSizes;
+use crate::sync::wait::wait_for;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How often reads of a replaced file look for its successor; until they find it they miss.
+/// How often a read tries at once to use the successor of its file.
+const FOLLOW_ATTEMPTS: u32 = 16;
+/// How often reads try after that; until they succeed they miss.
 const FOLLOW_EVERY_MS: u64 = 100;
 
 impl AttachedFile {
@@ -31,8 +35,11 @@ impl AttachedFile {
         }
         // No other process can replace a file whose lock this one keeps.
         let is_ours = self.keeps_data_lock();
+        if is_ours && self.is_closed() {
+            return self.wait_for_next(limit);
+        }
         if !is_ours || !is_current {
-            let next = self.open_next(limit)?;
+            let next = self.open_next(limit).map_err(|error| self.while_closed(error, limit))?;
             if next.data.identity() != self.data.identity() {
                 let _ = self.next.set(Arc::new(next));
                 return Ok(self.next.get());
@@ -46,29 +53,84 @@ impl AttachedFile {
 
     /// Opens the file that the path names now, whatever its sizes.
     pub(super) fn open_next(&self, limit: Duration) -> Result<AttachedFile> {
-        let settings = Settings {
+        let mut next = open(&self.real, &self.settings_of_next(limit))?;
+        self.settle_settings(&mut next);
+        Ok(next)
+    }
+
+    fn settings_of_next(&self, limit: Duration) -> Settings {
+        Settings {
             sizes: AskedSizes::default(),
             locks_asked: false,
             on_mismatch: OnMismatch::Fail,
             lock_wait: limit,
             ..self.settings.clone()
-        };
-        let mut next = open(&self.real, &settings)?;
+        }
+    }
+
+    /// Gives the next file the settings of this one that were not for its opening.
+    pub(super) fn settle_settings(&self, next: &mut AttachedFile) {
         next.settings.lock_wait = self.settings.lock_wait;
         // These sizes are for a new file, in case this process has to create one after that file is removed.
         next.settings.sizes = self.settings.sizes;
-        Ok(next)
     }
 
-    /// [`follow`](Self::follow) for a read: it never waits for a lock, and tries at most every `FOLLOW_EVERY_MS`.
-    /// `None`: the successor is not known yet.
+    /// Waits for another thread of this process, which is about to replace the file.
+    fn wait_for_next(&self, limit: Duration) -> Result<Option<&Arc<AttachedFile>>> {
+        let is_over = || self.next.get().is_some() || !self.is_replaced();
+        match wait_for(limit, || Ok(is_over())) {
+            Ok(Some(_)) => Ok(self.next.get()),
+            _ => Err(Error::Busy { stripe: WHOLE_FILE, waited: limit }),
+        }
+    }
+
+    /// The error for a successor that could not be opened in time: its writers wait for the opening lock in turn.
+    fn while_closed(&self, error: Error, limit: Duration) -> Error {
+        match error {
+            Error::Io { source, .. } if self.is_closed() && source.kind() == io::ErrorKind::TimedOut => {
+                Error::Busy { stripe: WHOLE_FILE, waited: limit }
+            }
+            error => error,
+        }
+    }
+
+    /// [`follow`](Self::follow) for a read, which waits for no lock. `Some(None)`: this file is still the one to read, since
+    /// nobody writes to its successor yet. `None`: the successor is not known yet.
     pub(crate) fn follow_for_read(&self) -> Option<Option<&Arc<AttachedFile>>> {
         if let Some(next) = self.next.get() {
             return Some(Some(next));
         }
-        if self.settings.read_only && self.is_named().ok()? {
-            return Some(None);
+        let is_due = || self.up_ms() >= self.next_follow_ms.load(Ordering::Relaxed);
+        for _ in 0..FOLLOW_ATTEMPTS {
+            // A process that keeps the opening lock replaces the file itself, and knows its successor first.
+            if self.is_named().ok()? || (self.keeps_data_lock() && self.is_closed()) {
+                return Some(None);
+            }
+            if is_due()
+                && let Ok(next) = self.open_to_read()
+            {
+                let _ = self.next.set(Arc::new(next));
+            }
+            if let Some(next) = self.next.get() {
+                return Some(Some(next));
+            }
         }
-        if self.is_due(&self.next_follow_ms, FOLLOW_EVERY_MS) { self.follow(Duration::ZERO).ok() } else { None }
+        if is_due() {
+            self.next_follow_ms.store(self.up_ms() + FOLLOW_EVERY_MS, Ordering::Relaxed);
+        }
+        None
+    }
+
+    fn open_to_read(&self) -> Result<AttachedFile> {
+        if self.settings.read_only {
+            return self.open_next(Duration::ZERO);
+        }
+        match open_unjoined(&self.real, &self.settings_of_next(Duration::ZERO))? {
+            Some(mut next) => {
+                self.settle_settings(&mut next);
+                Ok(next)
+            }
+            None => self.open_next(Duration::ZERO),
+        }
     }
 }

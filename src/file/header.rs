@@ -82,7 +82,15 @@ impl FileParams {
 
     /// [`read`](Self::read), with the file's id, which changes when a copy is adopted.
     pub(crate) fn read_with_id(data: &File, real: &Path) -> Result<(Self, [u64; 2])> {
-        let len = data.metadata().map_err(Error::io("examine", real))?.len();
+        Self::read_all(data, data.metadata().map_err(Error::io("examine", real))?.len(), real)
+    }
+
+    /// [`read`](Self::read) for a file that has just been found to have this length.
+    pub(crate) fn read_of_length(data: &File, len: u64, real: &Path) -> Result<Self> {
+        Ok(Self::read_all(data, len, real)?.0)
+    }
+
+    fn read_all(data: &File, len: u64, real: &Path) -> Result<(Self, [u64; 2])> {
         let page = first_page(data, real)?;
         if page.len() as u64 == HEADER_LEN && is_zero(&page) && holds_nothing(data, real)? {
             let (expected, found) = ("a header".into(), "nothing but zeros".into());
@@ -162,10 +170,17 @@ impl FileIdentity {
 }
 
 /// The first page, or less if the file is shorter.
-fn first_page(mut file: &File, real: &Path) -> Result<Vec<u8>> {
-    let mut page = Vec::with_capacity(HEADER_LEN as usize);
-    file.rewind().map_err(Error::io("read", real))?;
-    file.take(HEADER_LEN).read_to_end(&mut page).map_err(Error::io("read", real))?;
+fn first_page(file: &File, real: &Path) -> Result<Vec<u8>> {
+    let mut page = vec![0; HEADER_LEN as usize];
+    let mut len = 0;
+    while len < page.len() {
+        let read = platform::read_at(file, &mut page[len..], len as u64);
+        match read.map_err(Error::io("read", real))? {
+            0 => break,
+            read => len += read,
+        }
+    }
+    page.truncate(len);
     Ok(page)
 }
 

@@ -15,6 +15,8 @@ mod owners;
 pub(crate) mod place;
 mod removal;
 mod reset;
+pub(crate) mod resize;
+mod resizer;
 pub(crate) mod settings;
 pub(crate) mod tidy;
 

@@ -8,6 +8,7 @@ use crate::hash::Key;
 use crate::store::claim::{ClaimId, Owner};
 use crate::sync::clock::monotonic_ms;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 impl AttachedFile {
     /// The name of this process in claims.
@@ -37,6 +38,14 @@ impl AttachedFile {
         let Some((claim_id, owner)) = self.store.claim_seen(key, now_ms) else { return false };
         let is_ours = || self.joined().is_some_and(|joined| self.owner(joined, 0).member == owner.member);
         !self.settings.locks.is_shared() || is_ours() || self.notes.test_due_in(&claim_id, now_ms).is_some()
+    }
+
+    /// How long nobody may create the value of a key, after creations that failed. This takes no lock.
+    pub(crate) fn rest_left(&self, key: &Key<'_>) -> Option<Duration> {
+        if !self.store.has_claims(key) {
+            return None;
+        }
+        self.store.rest_seen(key, monotonic_ms()).map(Duration::from_millis)
     }
 
     /// Starts a rest for the key of a hash: this process leaves its stale value alone for a time.

@@ -134,12 +134,12 @@ pub(crate) fn must_be_free(real: &Path) -> Result<()> {
     }
 }
 
-/// The lock of the data file. A process holds it while it opens, resets or replaces the file, and while it takes a
-/// seat. Dropping this unlocks the file.
+/// The lock of the data file, by a descriptor of its own. A process holds it while it opens, resets or replaces the file,
+/// and while it takes a seat. Dropping this unlocks the file.
 pub(crate) struct DataLock(#[expect(dead_code, reason = "held, never read")] LockFile);
 
 impl DataLock {
-    /// Takes the lock of the file `data`; `None` if it was held elsewhere for the whole `limit`.
+    /// Takes the lock of a new file; `None` if it was held elsewhere for the whole `limit`.
     ///
     /// The file is opened a second time for the lock, which belongs to an open file description: children of this
     /// process share that of `data`.
@@ -160,6 +160,13 @@ impl DataLock {
     }
 }
 
+/// Takes the lock of the data file through the descriptor by which this process will use the file: see
+/// [`OwnFile::keep_to_lock`]. Returns `false` if it was held elsewhere for the whole `limit`.
+pub(crate) fn lock_own(data: &OwnFile, real: &Path, limit: Duration) -> Result<bool> {
+    let got = wait_in_crowd(limit, || data.try_lock_data());
+    Ok(got.map_err(Error::io("lock", real))?.is_some())
+}
+
 /// Whether a path names this file. A caller must not take an error for a "no": it would retry without end.
 pub(crate) fn is_named(path: &Path, file: Identity) -> io::Result<bool> {
     Ok(platform::identity_at(path)? == Some(file))
@@ -168,6 +175,12 @@ pub(crate) fn is_named(path: &Path, file: Identity) -> io::Result<bool> {
 /// [`is_named`] for a cache file, with an error that names its path.
 pub(crate) fn still_names(real: &Path, data: Identity) -> Result<bool> {
     is_named(real, data).map_err(Error::io("examine", real))
+}
+
+/// The length of a cache file, if a path names it.
+pub(crate) fn length_if_named(real: &Path, data: Identity) -> Result<Option<u64>> {
+    let found = platform::file_at(real).map_err(Error::io("examine", real))?;
+    Ok(found.filter(|(identity, _)| *identity == data).map(|(_, len)| len))
 }
 
 /// The error for an opening lock, of a file or of its lock directories, that other processes held for too long.

@@ -1,6 +1,7 @@
 //! What only macOS and its relatives have.
 
 use super::boot::unknown_boot;
+use super::kinds::FileSystem;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
@@ -33,8 +34,13 @@ pub(crate) fn boot_id() -> [u64; 2] {
     }
 }
 
+/// What is known of the file system of a file.
+pub(crate) fn file_system(file: &File) -> FileSystem {
+    FileSystem { network: network_filesystem(file), ..FileSystem::default() }
+}
+
 /// The kind of the file's file system, if mappings or locks on it are not coherent between its users.
-pub(crate) fn network_filesystem(file: &File) -> Option<String> {
+fn network_filesystem(file: &File) -> Option<String> {
     let stat = rustix::fs::fstatfs(file).ok()?;
     let name: Vec<u8> = stat.f_fstypename.iter().take_while(|&&c| c != 0).map(|&c| c as u8).collect();
     let name = String::from_utf8_lossy(&name).into_owned();

@@ -1,6 +1,6 @@
 //! Regular files, directories, and everything else that a path can lead to.
 
-use std::fs::FileType;
+use std::fs::{FileType, Metadata};
 use std::io;
 #[cfg(unix)]
 use std::os::unix::fs::FileTypeExt;
@@ -41,11 +41,12 @@ pub(super) fn must_be_regular(kind: FileType) -> io::Result<()> {
     irregular(kind).map_or(Ok(()), |found| Err(error(found)))
 }
 
-/// Returns an error unless a path is that of a directory; a link to a directory is an error, too.
-pub(crate) fn must_be_directory(path: &Path) -> io::Result<()> {
-    let kind = std::fs::symlink_metadata(path)?.file_type();
+/// The metadata of a directory; an error for anything else at the path, also for a link to a directory.
+pub(crate) fn must_be_directory(path: &Path) -> io::Result<Metadata> {
+    let meta = std::fs::symlink_metadata(path)?;
+    let kind = meta.file_type();
     if kind.is_dir() {
-        return Ok(());
+        return Ok(meta);
     }
     let found = irregular(kind).unwrap_or("a file");
     let why = format!("expected a directory, found {found}");

@@ -20,6 +20,17 @@ pub(crate) struct Examined {
     pub meta: Metadata,
 }
 
+/// What is known of a file system.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FileSystem {
+    /// A restart empties it.
+    pub in_memory: bool,
+    /// Its kind, if mappings or locks on it are not coherent between its users.
+    pub network: Option<String>,
+    /// It is known not to be laid over others.
+    pub is_plain: bool,
+}
+
 /// A file being created: without a name where the system supports that, else in its lock directory.
 pub(crate) struct NewFile {
     pub file: File,
@@ -29,3 +40,16 @@ pub(crate) struct NewFile {
 
 /// A function that runs before a fork, or after it in the parent or in the child.
 pub(crate) type ForkHandler = extern "C" fn();
+
+/// Which pages a mapping asks the system for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pages {
+    /// Small ones, even where the file lies in large ones.
+    Small,
+    /// What the system chooses.
+    Any,
+    /// Large ones where the file has them.
+    LargeIfThere,
+    /// Large ones where the file has them, and for what the mapping is the first to write.
+    Large,
+}

@@ -1,9 +1,10 @@
 //! Substitutes for functions that a system lacks: slower, but never wrong.
 
-use memmap2::MmapRaw;
+use super::kinds::{Examined, Pages};
+use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 #[cfg(not(any(unix, windows)))]
@@ -14,14 +15,51 @@ pub(crate) fn nameless_file(_: &Path) -> io::Result<Option<File>> {
     Ok(None)
 }
 
-/// Would make every page of a mapping present and writable. Returns `false`, since the system has no call for that.
-pub(crate) fn prefault(_: &MmapRaw) -> io::Result<bool> {
-    Ok(false)
+/// A file in the address space, shared with all other mappings of it. The system chooses its pages.
+pub(crate) struct Mapped(MmapRaw);
+
+impl Mapped {
+    pub(crate) fn new(file: &File, len: usize, writable: bool, _: Pages) -> io::Result<Self> {
+        let mut options = MmapOptions::new();
+        options.len(len);
+        Ok(Self(if writable { options.map_raw(file)? } else { options.map_raw_read_only(file)? }))
+    }
+
+    #[inline(always)]
+    pub(crate) fn as_ptr(&self) -> *const u8 {
+        self.0.as_ptr()
+    }
+
+    /// Writes a range back to its file.
+    pub(crate) fn flush_range(&self, offset: usize, len: usize) -> io::Result<()> {
+        self.0.flush_range(offset, len)
+    }
+
+    /// Would make every page present and writable. Returns `false`, since the system has no call for that.
+    pub(crate) fn prefault(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Would put a new file on large pages.
+    pub(crate) fn take_large_pages(&self, _: &File, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Would gather small pages into large ones.
+    pub(crate) fn collapse(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// How many bytes the processor reaches through large pages: unknown here.
+    pub(crate) fn large_bytes(&self, _: impl Fn(usize)) -> Option<u64> {
+        None
+    }
 }
 
-/// Whether a file lies on a file system that a restart empties: unknown here.
-pub(crate) fn is_in_memory(_: &File) -> bool {
-    false
+/// Would open a file by a path with links, and ask the system for the path without them. Returns `None`: the path is
+/// resolved step by step.
+pub(crate) fn open_and_name(_: &Path, _: bool) -> Option<(Examined, PathBuf)> {
+    None
 }
 
 /// The offset of the first data of a file at or after `offset`: `offset` itself, since holes are unknown here.
@@ -71,4 +109,9 @@ pub(crate) fn light_barrier() {
 pub(crate) fn heavy_barrier() -> bool {
     fence(Ordering::SeqCst);
     true
+}
+
+/// Gives a new file the attributes of an old one that decide who may use it.
+pub(crate) fn copy_attributes(_: &File, _: &File) -> io::Result<()> {
+    Ok(())
 }

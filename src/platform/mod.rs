@@ -31,23 +31,23 @@ mod unix_folder;
 mod windows;
 
 #[cfg(target_vendor = "apple")]
-pub(crate) use apple::{boot_id, network_filesystem};
+pub(crate) use apple::{boot_id, file_system};
 pub(crate) use boot::is_unread_boot;
 pub(crate) use file_type::{Irregular, irregular, must_be_directory};
-pub(crate) use kinds::{Examined, Identity, NewFile};
+pub(crate) use kinds::{Examined, FileSystem, Identity, NewFile, Pages};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use lacking::{
-    MAPPINGS_KEEP_LOCKS, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children, light_barrier,
-    mappings_keep_locks, nameless_file, next_data, prefault, process_word, zero_process_word_in_children,
+    MAPPINGS_KEEP_LOCKS, Mapped, clock_ahead_ms, copy_attributes, heavy_barrier, keep_from_children, light_barrier,
+    mappings_keep_locks, nameless_file, next_data, open_and_name, process_word, zero_process_word_in_children,
 };
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
-    MAPPINGS_KEEP_LOCKS, allocate, boot_id, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children,
-    light_barrier, mappings_keep_locks, nameless_file, network_filesystem, next_data, prefault, process_word, sleep_on,
-    wake_all, wake_one, zero_process_word_in_children,
+    MAPPINGS_KEEP_LOCKS, Mapped, allocate, boot_id, clock_ahead_ms, copy_attributes, file_system, heavy_barrier,
+    keep_from_children, light_barrier, mappings_keep_locks, nameless_file, next_data, open_and_name, process_word,
+    sleep_on, wake_all, wake_one, zero_process_word_in_children,
 };
 #[cfg(all(unix, not(any(target_os = "linux", target_vendor = "apple"))))]
-pub(crate) use other_unix::{boot_id, network_filesystem};
+pub(crate) use other_unix::{boot_id, file_system};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use polling::{sleep_on, wake_all, wake_one};
 #[cfg(all(unix, not(target_os = "linux")))]
@@ -56,10 +56,11 @@ pub(crate) use unix::allocate;
 pub(crate) use unix::end_process;
 #[cfg(unix)]
 pub(crate) use unix::{
-    CAN_REPLACE_MAPPED, Descriptor, at_fork, close_inherited, default_paths, descriptor, directory_inode, forget,
-    identity, identity_at, is_ours_or_free, is_unlinked, is_vanishing, largest_file, look_into, make_private_dir,
-    may_create_in, mode, move_aside, name_new_file, open_file, open_root_lock, own_clock_ms, reopen, root_lock_path,
-    set_mode, try_lock_data, untrusted, usual_form,
+    CAN_REPLACE_MAPPED, Descriptor, at_fork, close_inherited, default_paths, descriptor, directory_inode, file_at,
+    forget, identity, identity_at, inode_of, is_ours_or_free, is_unlinked, is_vanishing, largest_file, look_into,
+    make_private_dir, may_create_in, mode, move_aside, name_new_file, open_file, open_own_file, open_root_lock,
+    other_access, own_clock_ms, read_at, reopen, root_lock_path, set_mode, sync_directory, try_lock_data, unlock_data,
+    untrusted, usual_form,
 };
 #[cfg(unix)]
 pub(crate) use unix_folder::Folder;
@@ -68,7 +69,8 @@ pub(crate) use windows::end_process;
 #[cfg(windows)]
 pub(crate) use windows::{
     CAN_REPLACE_MAPPED, Descriptor, Folder, allocate, at_fork, boot_id, close_inherited, default_paths, descriptor,
-    directory_inode, forget, identity, identity_at, is_ours_or_free, is_unlinked, is_vanishing, largest_file,
-    look_into, make_private_dir, may_create_in, mode, move_aside, name_new_file, network_filesystem, open_file,
-    open_root_lock, own_clock_ms, reopen, root_lock_path, set_mode, try_lock_data, untrusted, usual_form,
+    directory_inode, file_at, file_system, forget, identity, identity_at, inode_of, is_ours_or_free, is_unlinked,
+    is_vanishing, largest_file, look_into, make_private_dir, may_create_in, mode, move_aside, name_new_file, open_file,
+    open_own_file, open_root_lock, other_access, own_clock_ms, read_at, reopen, root_lock_path, set_mode,
+    sync_directory, try_lock_data, unlock_data, untrusted, usual_form,
 };

@@ -1,6 +1,7 @@
 //! All other Unix systems. Kennel has not been run on any of them.
 
 use super::boot::unknown_boot;
+use super::kinds::FileSystem;
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -14,7 +15,7 @@ pub(crate) fn boot_id() -> [u64; 2] {
     unknown_boot()
 }
 
-/// The kind of the file's file system, if mappings or locks on it are not coherent between its users: unknown here.
-pub(crate) fn network_filesystem(_: &File) -> Option<String> {
-    None
+/// What is known of the file system of a file: nothing here.
+pub(crate) fn file_system(_: &File) -> FileSystem {
+    FileSystem::default()
 }

@@ -27,7 +27,7 @@ pub(crate) fn wake_all(_half: &AtomicU32) {}
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::platform;
+    use crate::platform::{self, Pages};
     use crate::shm::mapping::Mapping;
     use crate::shm::memory::Word;
     use crate::shm::{Memory, Step};
@@ -58,7 +58,7 @@ mod tests {
     fn mapped() -> (tempfile::NamedTempFile, Mapping) {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(4096).unwrap();
-        let map = Mapping::new(file.as_file(), 4096, true).unwrap();
+        let map = Mapping::new(file.as_file(), 4096, true, Pages::Any).unwrap();
         (file, map)
     }
 
@@ -80,7 +80,7 @@ mod tests {
     fn sleepers_are_woken_through_another_mapping() {
         for Way { sleep, wake_one, wake_all } in WAYS {
             let (file, map) = mapped();
-            let other = Mapping::new(file.as_file(), 4096, true).unwrap();
+            let other = Mapping::new(file.as_file(), 4096, true, Pages::Any).unwrap();
             let start = Instant::now();
             std::thread::scope(|scope| {
                 for at in [64, 128, 128] {

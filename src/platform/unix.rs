@@ -35,8 +35,13 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
 /// The identity of the file at a path; `None` if there is no file. This opens no descriptor and follows no symbolic
 /// link.
 pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+    Ok(file_at(path)?.map(|(identity, _)| identity))
+}
+
+/// [`identity_at`], with the length of the file.
+pub(crate) fn file_at(path: &Path) -> io::Result<Option<(Identity, u64)>> {
     match std::fs::symlink_metadata(path) {
-        Ok(meta) => Ok(Some(identity_of(&meta))),
+        Ok(meta) => Ok(Some((identity_of(&meta), meta.len()))),
         Err(error) if is_vanishing(&error) => Ok(None),
         Err(error) => Err(error),
     }
@@ -54,6 +59,33 @@ pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<Examined> {
     Ok(examined)
 }
 
+/// Reads from a place of a file; 0 at its end.
+pub(crate) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match std::os::unix::fs::FileExt::read_at(file, into, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+/// [`open_file`] for a file of a lock directory, where nobody but its owner and root puts anything. It is examined once
+/// it is open; only an error is explained by a look at the path.
+pub(crate) fn open_own_file(path: &Path) -> io::Result<Examined> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
+        Ok(file) => {
+            let examined = Examined::of(file)?;
+            must_be_regular(examined.meta.file_type())?;
+            Ok(examined)
+        }
+        Err(error) => {
+            must_be_regular(std::fs::symlink_metadata(path)?.file_type())?;
+            Err(error)
+        }
+    }
+}
+
 /// Whether an open file has lost all its names.
 pub(crate) fn is_unlinked(file: &File) -> bool {
     file.metadata().is_ok_and(|meta| meta.nlink() == 0)
@@ -69,9 +101,14 @@ pub(crate) fn directory_inode(directory: &Path) -> u64 {
     std::fs::metadata(directory).map_or(0, |meta| meta.ino())
 }
 
-/// [`directory_inode`]; an error unless this process can look up names in the directory.
-pub(crate) fn look_into(directory: &Path) -> io::Result<u64> {
-    Ok(std::fs::symlink_metadata(directory.join("."))?.ino())
+/// [`directory_inode`] of a directory whose metadata is known.
+pub(crate) fn inode_of(_: &Path, directory: &Metadata) -> u64 {
+    directory.ino()
+}
+
+/// Returns an error unless this process can look up names in a directory.
+pub(crate) fn look_into(directory: &Path) -> io::Result<()> {
+    std::fs::symlink_metadata(directory.join(".")).map(drop)
 }
 
 /// The path whose lock protects the directory of all lock directories: the directory itself, so that no file is left
@@ -93,6 +130,11 @@ pub(crate) fn is_vanishing(error: &io::Error) -> bool {
 /// Tries to take the data file's lock. If it is held already, the error is [`fs2::lock_contended_error`].
 pub(crate) fn try_lock_data(file: &File) -> io::Result<()> {
     fs2::FileExt::try_lock_exclusive(file)
+}
+
+/// Gives the data file's lock back.
+pub(crate) fn unlock_data(file: &File) -> io::Result<()> {
+    fs2::FileExt::unlock(file)
 }
 
 /// Opens an open file a second time, independently of the first. Where the system supports that, this works even if the
@@ -214,6 +256,23 @@ fn link_over(file: &File, through: &Path, path: &Path) -> io::Result<()> {
         let _ = std::fs::remove_file(through);
     }
     renamed
+}
+
+/// Makes sure that the names in a directory survive a loss of power.
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Why a new file does not admit the same users as an old one: by its owner, its group or its permission bits.
+pub(crate) fn other_access(old: &File, new: &File) -> io::Result<Option<String>> {
+    let (old, new) = (old.metadata()?, new.metadata()?);
+    let parts = [
+        ("user", old.uid().to_string(), new.uid().to_string()),
+        ("group", old.gid().to_string(), new.gid().to_string()),
+        ("mode", format!("{:o}", mode(&old)), format!("{:o}", mode(&new))),
+    ];
+    let other = parts.into_iter().find(|(_, old, new)| old != new);
+    Ok(other.map(|(what, old, new)| format!("the file has {what} {old}, a new one would have {what} {new}")))
 }
 
 /// Renames a file that others have open.

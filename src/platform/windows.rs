@@ -3,7 +3,7 @@
 
 use super::boot::unknown_boot;
 use super::file_type::{irregular, must_be_directory, must_be_regular};
-use super::kinds::{Examined, ForkHandler, Identity, NewFile};
+use super::kinds::{Examined, FileSystem, ForkHandler, Identity, NewFile};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -19,6 +19,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_FLAG_BACKUP_SEMANTICS, FILE_REMOTE_PROTOCOL_INFO, FILE_SHARE_DELETE,
     FILE_SHARE_READ, FILE_SHARE_WRITE, FileRemoteProtocolInfo, GetFileInformationByHandle,
     GetFileInformationByHandleEx, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, ReOpenFile,
+    UnlockFileEx,
 };
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::Win32::System::SystemInformation::GetTickCount64;
@@ -48,10 +49,15 @@ impl Examined {
 
 /// The identity of the file at a path; `None` if there is no file.
 pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+    Ok(file_at(path)?.map(|(identity, _)| identity))
+}
+
+/// [`identity_at`], with the length of the file.
+pub(crate) fn file_at(path: &Path) -> io::Result<Option<(Identity, u64)>> {
     // The handle asks for no access, so that the share mode of another handle cannot refuse it.
     let opened = OpenOptions::new().access_mode(0).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path);
     match opened {
-        Ok(file) => identity(&file).map(Some),
+        Ok(file) => Ok(Some((identity(&file)?, file.metadata()?.len()))),
         Err(error) if is_vanishing(&error) => Ok(None),
         Err(error) => Err(error),
     }
@@ -61,6 +67,19 @@ pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
 pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<Examined> {
     must_be_regular(std::fs::symlink_metadata(path)?.file_type())?;
     Examined::of(OpenOptions::new().read(true).write(writable).open(path)?)
+}
+
+/// [`open_file`] for a file of a lock directory.
+pub(crate) fn open_own_file(path: &Path) -> io::Result<Examined> {
+    open_file(path, true)
+}
+
+/// Reads from a place of a file; 0 at its end.
+pub(crate) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    match std::os::windows::fs::FileExt::seek_read(file, into, offset) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        done => done,
+    }
 }
 
 /// Whether an open file has lost all its names: always `false`, since a mapped file cannot be removed here.
@@ -149,10 +168,14 @@ pub(crate) fn directory_inode(directory: &Path) -> u64 {
     opened.and_then(|directory| identity(&directory)).map_or(0, |identity| identity.inode)
 }
 
-/// [`directory_inode`]; an error unless this process can look up names in the directory.
-pub(crate) fn look_into(directory: &Path) -> io::Result<u64> {
-    std::fs::symlink_metadata(directory.join("."))?;
-    Ok(directory_inode(directory))
+/// [`directory_inode`] of a directory whose metadata is known, which lacks the index.
+pub(crate) fn inode_of(path: &Path, _: &Metadata) -> u64 {
+    directory_inode(path)
+}
+
+/// Returns an error unless this process can look up names in a directory.
+pub(crate) fn look_into(directory: &Path) -> io::Result<()> {
+    std::fs::symlink_metadata(directory.join(".")).map(drop)
 }
 
 /// The path whose lock protects the directory of all lock directories: a file in it, since a directory cannot be
@@ -185,6 +208,14 @@ pub(crate) fn try_lock_data(file: &File) -> io::Result<()> {
     // SAFETY: the handle is open for as long as `file` is borrowed. It is a synchronous one, as all of the standard
     // library's are, so `beyond` is not used after the call.
     done(unsafe { LockFileEx(file.as_raw_handle(), flags, 0, 1, 0, &raw mut beyond) })
+}
+
+/// Gives the data file's lock back.
+pub(crate) fn unlock_data(file: &File) -> io::Result<()> {
+    let mut beyond = OVERLAPPED::default();
+    beyond.Anonymous.Anonymous.OffsetHigh = i32::MAX as u32;
+    // SAFETY: as in `try_lock_data`.
+    done(unsafe { UnlockFileEx(file.as_raw_handle(), 0, 1, 0, &raw mut beyond) })
 }
 
 /// Opens an open file a second time, independently of the first, even if it has another name by now.
@@ -243,9 +274,14 @@ pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
     file.set_len(len)
 }
 
+/// What is known of the file system of a file.
+pub(crate) fn file_system(file: &File) -> FileSystem {
+    FileSystem { network: network_filesystem(file), ..FileSystem::default() }
+}
+
 /// The kind of the file's file system, if mappings or locks on it are not coherent between its users: only a file on
 /// the network has a remote protocol.
-pub(crate) fn network_filesystem(file: &File) -> Option<String> {
+fn network_filesystem(file: &File) -> Option<String> {
     let mut info = FILE_REMOTE_PROTOCOL_INFO::default();
     let len = size_of::<FILE_REMOTE_PROTOCOL_INFO>() as u32;
     // SAFETY: the handle is open for as long as `file` is borrowed, and `info` is writable for the length given.
@@ -264,7 +300,7 @@ pub(crate) fn untrusted(_: &Metadata) -> Option<String> {
 /// Creates a directory, which inherits the access list of its parent. Mode bits do not exist.
 pub(crate) fn make_private_dir(path: &Path, _: u32, _: bool) -> io::Result<()> {
     match std::fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => must_be_directory(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => must_be_directory(path).map(drop),
         other => other,
     }
 }
@@ -292,6 +328,16 @@ pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, _replace_through: Op
         new.temporary = Some(failed.path);
         failed.error
     })
+}
+
+/// Makes sure that the names in a directory survive a loss of power: the system does that itself.
+pub(crate) fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Why a new file does not admit the same users as an old one: the directory decides that for both.
+pub(crate) fn other_access(_: &File, _: &File) -> io::Result<Option<String>> {
+    Ok(None)
 }
 
 /// Renames a file that others have open. This fails while another program has it open without `FILE_SHARE_DELETE`.

@@ -4,6 +4,10 @@
 //! header   4 KiB           fixed parameters, identity, state
 //! seats    seats x 1280    one per member: generation, lease, counter lines
 //! namespaces  namespaces x 256   named parts of the cache: defaults and epochs
+//! tags     2 x tags x 8    when each tag was invalidated, hard and soft
+//! histograms  histograms x 256   how long slow operations took
+//! samples  seats x samples x 8    hashes of keys that were read, if the file has room for them
+//! reads    seats x namespaces x 16    hits and misses of each namespace, if the file counts them
 //! stripes  S x (512 + claims x 64)    lock word, intent, rings, counters, claims
 //! buckets  S x B x 64      a version word and seven slots each
 //! arenas   S x (small ring | main ring)   records
@@ -13,6 +17,7 @@
 //! over the live mapping. They define the layout, compile-time assertions check their sizes, and [`FIELDS`] ties
 //! `docs/format.md` and the fingerprint to them.
 
+pub(crate) use super::ring_shape::RingShape;
 use bytemuck::{Pod, Zeroable};
 use std::mem::{offset_of, size_of};
 
@@ -29,6 +34,14 @@ pub(crate) const FORMAT: u32 = 3;
 pub(crate) const COUNTERS: usize = 16;
 /// Counter lines of a seat that belong to one thread each; all further threads share one more.
 pub(crate) const OWN_LINES: usize = 8;
+/// Histograms of a new file.
+pub(crate) const HISTOGRAMS: u32 = 3;
+/// Counts of a histogram.
+pub(crate) const HISTOGRAM_COUNTS: usize = 16;
+/// Hashes in the tap of a counter line.
+pub(crate) const TAP_HASHES: usize = 15;
+/// Words of the taps of a seat.
+pub(crate) const TAP_WORDS: u32 = ((OWN_LINES + 1) * (TAP_HASHES + 1)) as u32;
 /// Slots of a bucket.
 pub(crate) const SLOTS: u64 = 7;
 /// Longest name of a namespace, in bytes.
@@ -86,8 +99,9 @@ layout! {
         strategy_id: u64,
         strategy_name: [u8; STRATEGY_NAME],
         created_ms: u64,
-        // Sizes of areas that no file has yet.
+        // Sizes of further areas.
         tags: u32,
+        // Sizes of areas that no file has yet.
         histograms: u32,
         samples: u32,
         namespace_reads: u32,
@@ -115,7 +129,7 @@ layout! {
         resets: u64,
         resizer: u64,
         reserved_members: [u64; 4],
-        // A line of its own: each invalidation of a tag will change it.
+        // A line of its own: each invalidation of a tag changes it.
         tag_clock: u64,
         reserved_tags: [u64; 7],
         reserved: [u64; 416],
@@ -150,8 +164,30 @@ layout! {
         idle_ttl_ms: u64,
         name: [u8; NAMESPACE_NAME],
         words: [u64; NAMESPACE_WORDS],
+        /// How often the entry was removed, or an addition to it was undone.
         generation: u64,
         reserved: [u64; 3],
+    }
+
+    /// How long the operations of one kind took.
+    Histogram {
+        counts: [u64; HISTOGRAM_COUNTS],
+        /// Nanoseconds.
+        sum: u64,
+        reserved: [u64; 15],
+    }
+
+    /// What the threads of one counter line read.
+    Tap {
+        /// How many hashes were noted. The next one goes to the place of this number modulo their number.
+        count: u64,
+        hashes: [u64; TAP_HASHES],
+    }
+
+    /// Reads of one namespace that one member did, a sixteenth of which are counted, as sixteen.
+    NamespaceReads {
+        hits: u64,
+        misses: u64,
     }
 
     /// The head of a stripe; its claims follow.
@@ -246,6 +282,11 @@ layout! {
 pub(crate) const HEADER_LEN: u64 = size_of::<Header>() as u64;
 pub(crate) const SEAT_LEN: u64 = size_of::<Seat>() as u64;
 pub(crate) const NAMESPACE_LEN: u64 = size_of::<Namespace>() as u64;
+pub(crate) const HISTOGRAM_LEN: u64 = size_of::<Histogram>() as u64;
+pub(crate) const TAP_LEN: u64 = size_of::<Tap>() as u64;
+pub(crate) const NAMESPACE_READS_LEN: u64 = size_of::<NamespaceReads>() as u64;
+/// A tag has a word in each of two tables.
+pub(crate) const TAG_LEN: u64 = 16;
 pub(crate) const STRIPE_LEN: u64 = size_of::<Stripe>() as u64;
 pub(crate) const CLAIM_LEN: u64 = size_of::<Claim>() as u64;
 pub(crate) const BUCKET_LEN: u64 = size_of::<Bucket>() as u64;
@@ -255,13 +296,16 @@ pub(crate) const EXTENSION_LEN: u64 = size_of::<Extension>() as u64;
 pub(crate) const STATE_AT: u64 = offset_of!(Header, boot_id) as u64;
 /// Indices of words in the state line.
 pub(crate) const STATE_EPOCHS: usize = 2;
+pub(crate) const STATE_FLUSH: usize = 3;
 pub(crate) const STATE_REPLACED: usize = 4;
 pub(crate) const STATE_UNVERIFIED: usize = 5;
+pub(crate) const STATE_SAMPLE_MASK: usize = 6;
 /// Bytes 32 to 512 of the header are covered by `check`.
 pub(crate) const CHECKED: std::ops::Range<usize> = 32..512;
 
 const _: () = {
     assert!(HEADER_LEN == 4096 && SEAT_LEN == 1280 && NAMESPACE_LEN == 256);
+    assert!(HISTOGRAM_LEN == 256 && NAMESPACE_READS_LEN == 16 && TAP_LEN == 128);
     assert!(STRIPE_LEN == 512 && CLAIM_LEN == 64 && BUCKET_LEN == 64);
     assert!(RECORD_LEN == 32 && EXTENSION_LEN == 24);
     // Each part of the header that is written on its own starts a cache line.
@@ -272,15 +316,14 @@ const _: () = {
     assert!(offset_of!(Stripe, verify_me) == 192 && offset_of!(Stripe, counters) == 256);
     assert!(offset_of!(Seat, lines) == 128);
     assert!(offset_of!(Header, epochs) as u64 == STATE_AT + 8 * STATE_EPOCHS as u64);
+    assert!(offset_of!(Header, flush) as u64 == STATE_AT + 8 * STATE_FLUSH as u64);
     assert!(offset_of!(Header, replaced) as u64 == STATE_AT + 8 * STATE_REPLACED as u64);
     assert!(offset_of!(Header, unverified) as u64 == STATE_AT + 8 * STATE_UNVERIFIED as u64);
+    assert!(offset_of!(Header, sample_mask) as u64 == STATE_AT + 8 * STATE_SAMPLE_MASK as u64);
 };
 
 /// The fields that format 3 names for features to come, by struct. They and the `reserved` fields are zero.
-const FOR_LATER: [(&str, &[&str]); 2] = [
-    ("Header", &["tags", "histograms", "samples", "namespace_reads", "sample_mask", "resizer", "tag_clock"]),
-    ("Namespace", &["idle_ttl_ms", "generation"]),
-];
+const FOR_LATER: [(&str, &[&str]); 0] = [];
 
 /// The fields of a struct that are zero in every file: name, offset and size.
 pub(crate) fn unused_fields(of: &str) -> impl Iterator<Item = (&'static str, usize, usize)> {
@@ -366,6 +409,10 @@ sizes! {
     seats: u32,
     namespaces: u32,
     claims: u32,
+    tags: u32,
+    histograms: u32,
+    samples: u32,
+    namespace_reads: u32,
 }
 
 /// The sizes and offsets of one file, proven to fit together. Every offset that the engine uses is computed from these
@@ -379,36 +426,18 @@ pub(crate) struct Geometry {
     pub main: RingShape,
     pub seats_at: u64,
     pub namespaces_at: u64,
+    pub tags_at: u64,
+    pub histograms_at: u64,
+    pub samples_at: u64,
+    pub namespace_reads_at: u64,
     pub stripes_at: u64,
     pub stripe_len: u64,
     pub buckets_at: u64,
     pub arenas_at: u64,
     pub arena_len: u64,
     pub file_len: u64,
-}
-
-/// The size of a ring, and how its positions are divided into lap and offset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RingShape {
-    /// Length in units of eight bytes.
-    pub units: u64,
-    /// Bits of a position that hold the offset; the bits above hold the lap.
-    pub bits: u32,
-    /// A mask of the offset bits.
-    pub mask: u64,
-}
-
-impl RingShape {
-    pub(crate) const fn of(bytes: u64) -> Self {
-        let units = bytes / 8;
-        let bits = 64 - (units - 1).leading_zeros();
-        Self { units, bits, mask: (1 << bits) - 1 }
-    }
-
-    /// Length in bytes.
-    pub(crate) const fn bytes(self) -> u64 {
-        self.units * 8
-    }
+    /// The largest record in bytes, header included: a quarter of the main ring, or the longest that a header can express.
+    pub largest_record: u64,
 }
 
 /// The option that makes a [`Shape`] invalid, and its valid values.
@@ -421,6 +450,9 @@ pub(crate) struct BadShape {
 
 pub(crate) const MAX_STRIPES: u32 = 4096;
 pub(crate) const MAX_SEATS: u32 = 1 << 20;
+/// The shortest table of tags is a whole number of cache lines, and the longest has a word for each number.
+pub(crate) const LEAST_TAGS: u32 = 64;
+pub(crate) const MOST_TAGS: u32 = 1 << 16;
 pub(crate) const MAX_CAPACITY: u64 = 1 << 44;
 /// The smallest arena of a stripe: each of its rings must hold a few records.
 pub(crate) const MIN_ARENA: u64 = 2048;
@@ -437,10 +469,15 @@ pub(crate) const fn round_up(n: u64, to: u64) -> u64 {
     (n + to - 1) & !(to - 1)
 }
 
+/// Bytes of the area that counts the reads of each namespace.
+pub(crate) const fn namespace_reads_len(seats: u32, namespaces: u32) -> u64 {
+    round_up(seats as u64 * namespaces as u64 * NAMESPACE_READS_LEN, 64)
+}
+
 impl Geometry {
     /// Computes the layout of a file, or names the invalid option.
     pub(crate) fn new(shape: Shape) -> Result<Self, BadShape> {
-        check_shape(&shape)?;
+        shape.check()?;
         let stripes = u64::from(shape.stripes);
         let arena = round_up(shape.capacity.div_ceil(stripes), 64);
         let small = round_up(arena / SMALL_PART, 64);
@@ -455,24 +492,35 @@ impl Geometry {
         }
         let seats_at = HEADER_LEN;
         let namespaces_at = seats_at + u64::from(shape.seats) * SEAT_LEN;
-        let stripes_at = namespaces_at + u64::from(shape.namespaces) * NAMESPACE_LEN;
+        let tags_at = namespaces_at + u64::from(shape.namespaces) * NAMESPACE_LEN;
+        let histograms_at = tags_at + u64::from(shape.tags) * TAG_LEN;
+        let samples_at = histograms_at + u64::from(shape.histograms) * HISTOGRAM_LEN;
+        let namespace_reads_at = samples_at + u64::from(shape.seats) * u64::from(shape.samples) * 8;
+        let reads = u64::from(shape.namespace_reads) * namespace_reads_len(shape.seats, shape.namespaces);
+        let stripes_at = namespace_reads_at + reads;
         let stripe_len = STRIPE_LEN + u64::from(shape.claims) * CLAIM_LEN;
         let buckets_at = stripes_at + stripes * stripe_len;
         let arenas_at = round_up(buckets_at + stripes * buckets * BUCKET_LEN, 4096);
         let file_len = round_up(arenas_at + stripes * arena, 4096);
+        let main = RingShape::of(arena - small);
         Ok(Self {
             shape,
             buckets,
             small: RingShape::of(small),
-            main: RingShape::of(arena - small),
+            main,
             seats_at,
             namespaces_at,
+            tags_at,
+            histograms_at,
+            samples_at,
+            namespace_reads_at,
             stripes_at,
             stripe_len,
             buckets_at,
             arenas_at,
             arena_len: arena,
             file_len,
+            largest_record: (main.bytes() / 4).min(LONGEST_RECORD),
         })
     }
 
@@ -513,40 +561,6 @@ impl Geometry {
     pub(crate) fn seat_lines(&self, seat: u32) -> u64 {
         self.seat(seat) + at!(Seat.lines)
     }
-
-    /// The largest record in bytes, header included: a quarter of the main ring, or the longest that a header can
-    /// express.
-    pub(crate) fn largest_record(&self) -> u64 {
-        (self.main.bytes() / 4).min(LONGEST_RECORD)
-    }
-}
-
-fn check_shape(shape: &Shape) -> Result<(), BadShape> {
-    let bad = |option, given, expected: String| Err(BadShape { option, given, expected });
-    let Shape { capacity, mean_item, stripes, lock_regions, seats, namespaces, claims } = *shape;
-    if !stripes.is_power_of_two() || stripes > MAX_STRIPES {
-        return bad("stripes", stripes.into(), format!("a power of two from 1 to {MAX_STRIPES}"));
-    }
-    if !lock_regions.is_power_of_two() || lock_regions > stripes {
-        return bad("lock_regions", lock_regions.into(), format!("a power of two from 1 to the {stripes} stripes"));
-    }
-    let least = u64::from(stripes) * MIN_ARENA;
-    if !(least..=MAX_CAPACITY).contains(&capacity) {
-        return bad("capacity", capacity, format!("{least} to {MAX_CAPACITY} bytes with {stripes} stripes"));
-    }
-    if !(1..=capacity).contains(&mean_item) {
-        return bad("mean_item", mean_item, format!("1 to the capacity of {capacity} bytes"));
-    }
-    if !(1..=MAX_SEATS).contains(&seats) {
-        return bad("seats", seats.into(), format!("1 to {MAX_SEATS}"));
-    }
-    if !(1..=u32::from(u16::MAX)).contains(&namespaces) {
-        return bad("namespaces", namespaces.into(), format!("1 to {}", u16::MAX));
-    }
-    if !(1..=4096).contains(&claims) {
-        return bad("claims", claims.into(), "1 to 4096".into());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -10,8 +10,7 @@ use super::atomics::AtomicU64;
 use super::layout::{HEADER_LEN, STATE_AT};
 use super::memory::{Memory, Row, Word, Words, word_of};
 use super::step::{Step, loading, reached, synced};
-use crate::platform;
-use memmap2::{MmapOptions, MmapRaw};
+use crate::platform::{self, Mapped, Pages};
 use std::fs::File;
 use std::io;
 use std::sync::atomic::AtomicU32;
@@ -31,27 +30,26 @@ const AHEAD: usize = 4096;
 
 /// A whole cache file in the address space, readable, and writable unless it was mapped read-only.
 pub(crate) struct Mapping {
-    map: MmapRaw,
+    map: Mapped,
     len: u64,
+    /// The last offset at which a header's length still fits.
+    last: u64,
 }
 
 impl Mapping {
     /// Maps the first `len` bytes of `file`, shared with all other mappings of them.
-    pub(crate) fn new(file: &File, len: u64, writable: bool) -> io::Result<Self> {
-        let size = usize::try_from(len).map_err(io::Error::other)?;
-        let mut options = MmapOptions::new();
-        options.len(size);
-        let map = if writable { options.map_raw(file)? } else { options.map_raw_read_only(file)? };
+    pub(crate) fn new(file: &File, len: u64, writable: bool, pages: Pages) -> io::Result<Self> {
         if len < HEADER_LEN {
             return Err(io::Error::other("a mapping is at least a header long"));
         }
-        Ok(Self { map, len })
+        let size = usize::try_from(len).map_err(io::Error::other)?;
+        Ok(Self { map: Mapped::new(file, size, writable, pages)?, len, last: len - HEADER_LEN })
     }
 
     /// Makes every page present before its first use: writable where the system has a call for that; elsewhere by
     /// reading a word of each page.
     pub(crate) fn prefault(&self) -> io::Result<()> {
-        if !platform::prefault(&self.map)? {
+        if !self.map.prefault()? {
             (0..self.len).step_by(4096).for_each(|page| {
                 self.word(page).get();
             });
@@ -59,31 +57,36 @@ impl Mapping {
         Ok(())
     }
 
+    /// Puts a new file in memory, which has its length but no pages yet, on large pages as far as that succeeds, with
+    /// `collapse` at the cost of a copy of each page. What fails leaves small pages.
+    pub(crate) fn take_large_pages(&self, file: &File, collapse: bool) {
+        let _ = self.map.take_large_pages(file, collapse);
+    }
+
+    /// Gathers the small pages of a file in memory into large ones, as far as that succeeds.
+    pub(crate) fn collapse(&self) {
+        let _ = self.map.collapse();
+    }
+
+    /// How many bytes of what is in memory are mapped by large pages; `None` if the system does not say.
+    pub(crate) fn large_bytes(&self) -> Option<u64> {
+        self.map.large_bytes(|at| {
+            self.word(at as u64).get();
+        })
+    }
+
     /// The address of `len` bytes at `offset`, proven to lie within the mapping. It is rounded down to a word: an
     /// unaligned offset is a bug in this crate, but must not become a misaligned access.
     #[inline(always)]
     fn at(&self, offset: u64, len: u64) -> *const u8 {
         debug_assert_eq!(offset % 8, 0);
-        // A sum that wraps is less than `len`.
-        let end = offset.wrapping_add(len);
-        if end > self.len || end < len {
-            outside(offset, len, self.len);
+        // Nearly all ranges are short and do not begin in the last page. One comparison is enough for these, if the length is
+        // known at compile time.
+        if len > HEADER_LEN || offset > self.last {
+            must_be_within(offset, len, self.len);
         }
         // SAFETY: the range was just proven to lie within the mapping, which is `self.len` bytes long.
         unsafe { self.map.as_ptr().add((offset & !7) as usize) }
-    }
-
-    /// [`at`](Self::at) for a number of words known at compile time: one comparison.
-    #[inline(always)]
-    fn words_at(&self, offset: u64, words: usize) -> *const AtomicU64 {
-        let len = words as u64 * 8;
-        debug_assert_eq!(offset % 8, 0);
-        // Every mapping is at least a header long.
-        if len > HEADER_LEN || offset > self.len - len {
-            return self.at(offset, len).cast();
-        }
-        // SAFETY: as in `at`.
-        unsafe { self.map.as_ptr().add((offset & !7) as usize) }.cast()
     }
 }
 
@@ -98,16 +101,20 @@ impl<'a> Word<'a> {
     }
 }
 
+/// Panics unless a range lies within a mapping.
 #[cold]
 #[inline(never)]
-fn outside(offset: u64, len: u64, mapped: u64) -> ! {
-    unreachable!("{len} bytes at offset {offset} of a mapping of {mapped} bytes: offsets come from a proven geometry")
+fn must_be_within(offset: u64, len: u64, mapped: u64) {
+    assert!(
+        offset.checked_add(len).is_some_and(|end| end <= mapped),
+        "{len} bytes at offset {offset} of a mapping of {mapped} bytes: offsets come from a proven geometry"
+    );
 }
 
 impl Memory for Mapping {
     #[inline(always)]
     fn row(&self, offset: u64, words: usize) -> Row<'_> {
-        let at = self.words_at(offset, words);
+        let at = self.at(offset, words as u64 * 8).cast();
         // SAFETY: `at` is the address of `words` words within a mapping that lives as long as `self`. It is aligned,
         // since a mapping starts at a page and the address is rounded to a word. Every process accesses these words
         // atomically.
@@ -292,6 +299,26 @@ unsafe fn copy_two_vectors(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
+/// [`copy_vectors`] by one string instruction.
+///
+/// # Safety
+/// `from` must be readable and `to` writable for `len` bytes.
+#[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
+#[inline(always)]
+unsafe fn copy_string(from: *const u8, to: *mut u8, len: usize) {
+    (0..len.min(AHEAD)).step_by(64).for_each(|line| prefetch(from.wrapping_add(line)));
+    // SAFETY: both ranges are valid for `len` bytes; the direction flag is clear between functions.
+    unsafe {
+        std::arch::asm!(
+            "rep movsb",
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            inout("rcx") len => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
 /// Copies 16 bytes or more out of memory that others may be writing, through vector registers. The last registers hold
 /// the last bytes and may overlap the ones before, so no length needs a tail.
 ///
@@ -308,22 +335,13 @@ unsafe fn copy_vectors(from: *const u8, to: *mut u8, len: usize) {
         unsafe { copy_two_vectors(from, to, len) };
         return;
     }
-    if len >= STRING_FROM {
-        (0..len.min(AHEAD)).step_by(64).for_each(|line| prefetch(from.wrapping_add(line)));
-        // SAFETY: both ranges are valid for `len` bytes; the direction flag is clear between functions.
-        unsafe {
-            std::arch::asm!(
-                "rep movsb",
-                inout("rsi") from => _,
-                inout("rdi") to => _,
-                inout("rcx") len => _,
-                options(nostack, preserves_flags),
-            );
-        }
-        return;
-    }
     let (mut from, mut to, mut len) = (from, to, len);
     if len > 64 {
+        if len >= STRING_FROM {
+            // SAFETY: as the caller promises.
+            unsafe { copy_string(from, to, len) };
+            return;
+        }
         // SAFETY: a multiple of 64 other than 0, and less than `len`.
         unsafe { copy_blocks(from, to, (len - 1) & !63) };
         // SAFETY: `len` is more than 64.
@@ -449,7 +467,7 @@ mod tests {
     fn copies_of_every_length_come_back() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(8192).unwrap();
-        let map = Mapping::new(&file, 8192, true).unwrap();
+        let map = Mapping::new(&file, 8192, true, Pages::Any).unwrap();
         for len in (0..600).chain([1000, 1023, 1024, 1025, 4095, 4096]) {
             let bytes: Vec<u8> = (0..len).map(|i| (i * 7 + len) as u8).collect();
             map.copy_in(Step::RecordBody, 64, &bytes);
@@ -466,7 +484,7 @@ mod tests {
     fn words_are_matched_by_their_upper_bits() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(8192).unwrap();
-        let map = Mapping::new(&file, 8192, true).unwrap();
+        let map = Mapping::new(&file, 8192, true, Pages::Any).unwrap();
         for pattern in [0, 1, 0x1fff, 0x1235] {
             for hits in 0..256u64 {
                 for i in 0..8 {
@@ -482,7 +500,7 @@ mod tests {
     fn a_copy_in_fills_its_last_word_with_zeros_and_leaves_the_next_alone() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(4096).unwrap();
-        let map = Mapping::new(&file, 4096, true).unwrap();
+        let map = Mapping::new(&file, 4096, true, Pages::Any).unwrap();
         (0..100).for_each(|i| map.word(i * 8).set(Step::Header, u64::MAX));
         map.copy_in(Step::RecordBody, 0, &[0; 301]);
         assert_eq!(map.word(37 * 8).get(), 0);

@@ -57,10 +57,11 @@ impl Word<'_> {
         self.0.fetch_add(by, Ordering::Relaxed)
     }
 
-    /// Adds 1 with release ordering: a thread that acquires the new value sees all stores before it.
-    pub(crate) fn announce(self, step: Step) {
+    /// Adds 1 with release ordering: a thread that acquires the new value sees all stores before it. Returns the old
+    /// value. The addition wraps.
+    pub(crate) fn announce(self, step: Step) -> u64 {
         reached(step);
-        self.0.fetch_add(1, Ordering::Release);
+        self.0.fetch_add(1, Ordering::Release)
     }
 
     /// Raises a word that never falls; returns what it held before.
@@ -113,6 +114,22 @@ impl<'a> Row<'a> {
     #[inline(always)]
     pub(crate) fn get(self, i: usize) -> u64 {
         Word(&self.0[i]).get()
+    }
+
+    /// The words from `first` on.
+    #[inline(always)]
+    pub(crate) fn starting_at(self, first: usize) -> Self {
+        Self(&self.0[first..])
+    }
+
+    /// How many words there are.
+    pub(crate) fn len(self) -> usize {
+        self.0.len()
+    }
+
+    /// The first words, of which there are at least `len`.
+    pub(crate) fn first(self, len: usize) -> Self {
+        Self(&self.0[..len])
     }
 
     /// Whether the words from `first` on hold `bytes`, the last word padded with zeros.

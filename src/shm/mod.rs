@@ -9,8 +9,10 @@ pub(crate) mod mapping;
 pub(crate) mod memory;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod reorder;
+mod ring_shape;
 #[cfg(all(test, shuttle))]
 pub(crate) mod schedules;
+mod shape;
 pub(crate) mod step;
 
 pub(crate) use layout::Geometry;

@@ -76,12 +76,22 @@ steps! {
     ClaimTake = "claim-take",
     /// A claim's number and state: from here on it is not held.
     ClaimEnd = "claim-end",
+    /// A claim's time and state: it has ended, and its key rests.
+    ClaimRest = "claim-rest",
     /// A field of a namespace; the hash of its name, stored last, makes it valid.
     Namespace = "namespace",
     /// The epochs of the header or of a namespace.
     Epoch = "epoch",
+    /// The clock of tags in the header.
+    TagClock = "tag-clock",
+    /// The word of a tag, raised to the clock: from here on the values that bear the tag are gone, or stale.
+    TagTable = "tag-table",
     /// The flush mark of the header.
     FlushMark = "flush-mark",
+    /// The bit of the flush mark that closes the file to writers.
+    Closed = "closed",
+    /// The name of the member that resizes the file.
+    Resizer = "resizer",
     /// A field of a seat.
     Seat = "seat",
     /// The lock word of a lock region: locked, unlocked, taken over, or marked by a waiter.

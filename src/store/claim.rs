@@ -6,14 +6,21 @@
 //! owner     63..32 seat | 31..0 generation              identifies a member for ever
 //! task      thread or task of the owner
 //! started   63..40 greatest age in tenths of a second, 0: none | 39..0 milliseconds of the monotonic clock
+//!           of a claim that rests: 63..56 failures | 55..40 length of the rest, tenths of a second | 39..0 its end
 //! epochs    epochs of the cache at the start
 //! namespace_epochs   63..48 namespace | 47..0 its epochs at the start
 //!
 //!            take, under the lock             the owner:  stored, failed, not stored
 //!  ended  -------------------------> held  ------------------------------------------> ended
-//!                                          a write of the key, an invalidation: void
-//!                                          a dead owner, too great an age:      failed
+//!    ^                                |    a write of the key, an invalidation: void     ^
+//!    |                                |    a dead owner, too great an age: abandoned     |
+//!    |            the creation failed |                                                  |
+//!    |          rest, under the lock  +------> resting ----------------------------------+
+//!    |                                         a write of the key, an invalidation: void
+//!    +---------------------------------------- it is over, or its slot is needed: failed
 //! ```
+//!
+//! `rest.rs` has the part about rests.
 //!
 //! *A claim is taken only under the stripe's lock, in the same hold that looks at all claims and at the key itself.* So
 //! no key has two claims, and no caller creates a value that was stored a moment before. *A claim ends by one
@@ -26,8 +33,9 @@
 
 use super::counters::StripeCount;
 use super::epochs::{Epochs, NamespaceEpochs};
+use super::find::Entry;
 use super::record::{NewRecord, RecordEpochs};
-use super::stripe_guard::{Entry, StripeGuard};
+use super::stripe_guard::StripeGuard;
 use super::table::Store;
 use crate::fault::{Fault, injected};
 use crate::hash::Key;
@@ -55,13 +63,19 @@ pub(crate) enum Kind {
 pub(crate) enum End {
     /// The value is stored, or the lock released: waiters look again.
     Done = 3,
-    /// The creation failed: the next waiter tries.
+    /// The creator reported a failure: the next waiter tries, unless it shares failures.
     Failed = 4,
     /// The value must not be cached: each waiter creates its own.
     NotStored = 5,
     /// The key was written or deleted, or an invalidation came.
     Void = 6,
+    /// The owner died, panicked or gave up, its value could not be stored, or the claim was too old: the next waiter
+    /// tries.
+    Abandoned = 8,
 }
+
+/// The state of a claim that has ended and whose key rests.
+const RESTING: u64 = 7;
 
 /// A claim's word: number and state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,14 +94,33 @@ impl ClaimNumber {
         self.kind().is_some()
     }
 
-    /// Whether the state is a valid one: never taken, held or ended.
+    pub(super) fn is_resting(self) -> bool {
+        self.0 & 0xff == RESTING
+    }
+
+    /// Whether the word of a claim that is not held still tells somebody something: waiters that the value was not
+    /// stored, or that its creator failed; and callers that the key rests, which is a hint.
+    fn is_needed(self) -> bool {
+        self.is_resting() || [End::NotStored, End::Failed].into_iter().any(|end| self == self.ended(end))
+    }
+
+    /// Whether a look at the claims of a stripe must reach this one.
+    pub(super) fn counts(self) -> bool {
+        self.is_held() || self.is_resting()
+    }
+
+    /// Whether the state is a valid one: never taken, held, resting or ended.
     pub(super) fn is_known(self) -> bool {
-        let ends = [End::Done, End::Failed, End::NotStored, End::Void];
-        self.0 == 0 || self.is_held() || ends.iter().any(|&end| end as u64 == self.0 & 0xff)
+        let ends = [End::Done, End::Failed, End::NotStored, End::Void, End::Abandoned];
+        self.0 == 0 || self.counts() || ends.iter().any(|&end| end as u64 == self.0 & 0xff)
     }
 
     fn ended(self, how: End) -> Self {
         Self(self.number() << STATE_BITS | how as u64)
+    }
+
+    pub(super) fn at_rest(self) -> Self {
+        Self(self.number() << STATE_BITS | RESTING)
     }
 }
 
@@ -95,8 +128,8 @@ impl ClaimNumber {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClaimId {
     pub stripe: u32,
-    slot: u32,
-    number: ClaimNumber,
+    pub(super) slot: u32,
+    pub(super) number: ClaimNumber,
 }
 
 impl ClaimId {
@@ -157,7 +190,10 @@ impl Claimant {
 /// The result of an attempt to claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claimed {
-    Mine(ClaimId),
+    /// The claim, and how many creations of the key failed in a row before.
+    Mine(ClaimId, u8),
+    /// The key rests for so many milliseconds.
+    Resting(u64),
     /// Another owner holds the claim of this key.
     Held(ClaimId, Owner),
     /// All claims of the stripe are held, by these owners.
@@ -165,7 +201,7 @@ pub(crate) enum Claimed {
 }
 
 impl<M: Memory> Store<M> {
-    fn claim_word(&self, stripe: u32, slot: u32, field: u64) -> Word<'_> {
+    pub(super) fn claim_word(&self, stripe: u32, slot: u32, field: u64) -> Word<'_> {
         self.mem.word(self.geometry.claim(stripe, slot) + field)
     }
 
@@ -174,7 +210,7 @@ impl<M: Memory> Store<M> {
         self.geometry.claim(claim_id.stripe, claim_id.slot) + at!(Claim.number)
     }
 
-    fn number(&self, stripe: u32, slot: u32) -> ClaimNumber {
+    pub(super) fn number(&self, stripe: u32, slot: u32) -> ClaimNumber {
         ClaimNumber(self.claim_word(stripe, slot, at!(Claim.number)).load(Ordering::Acquire))
     }
 
@@ -187,7 +223,13 @@ impl<M: Memory> Store<M> {
         self.number(claim_id.stripe, claim_id.slot) == claim_id.number.ended(End::NotStored)
     }
 
-    /// Ends a claim, with or without the stripe's lock; `false` if it had ended already.
+    /// Whether a claim ended because its creator reported a failure.
+    pub(crate) fn has_failed(&self, claim_id: &ClaimId) -> bool {
+        let number = self.number(claim_id.stripe, claim_id.slot);
+        number == claim_id.number.ended(End::Failed) || number == claim_id.number.at_rest()
+    }
+
+    /// Ends a claim, or a rest, with or without the stripe's lock; `false` if it had ended already.
     pub(crate) fn end_claim(&self, claim_id: &ClaimId, how: End) -> bool {
         let word = self.claim_word(claim_id.stripe, claim_id.slot, at!(Claim.number));
         let (held, ended) = (claim_id.number.0, claim_id.number.ended(how).0);
@@ -200,7 +242,7 @@ impl<M: Memory> Store<M> {
         is_ended
     }
 
-    fn claims_used(&self, stripe: u32) -> u32 {
+    pub(super) fn claims_used(&self, stripe: u32) -> u32 {
         let used = self.stripe_word(stripe, at!(Stripe.claims_used)).get();
         used.min(self.geometry.shape.claims.into()) as u32
     }
@@ -210,12 +252,17 @@ impl<M: Memory> Store<M> {
         self.claims_used(self.stripe_of(key)) != 0
     }
 
-    /// The held claims of a stripe.
-    fn held_claims(&self, stripe: u32) -> impl Iterator<Item = (ClaimId, Kind)> {
+    /// The claims of a stripe that are held, each with its kind, and those that rest.
+    pub(super) fn claims(&self, stripe: u32) -> impl Iterator<Item = (ClaimId, Option<Kind>)> {
         (0..self.claims_used(stripe)).filter_map(move |slot| {
             let number = self.number(stripe, slot);
-            Some((ClaimId { stripe, slot, number }, number.kind()?))
+            number.counts().then(|| (ClaimId { stripe, slot, number }, number.kind()))
         })
+    }
+
+    /// The held claims of a stripe.
+    fn held_claims(&self, stripe: u32) -> impl Iterator<Item = (ClaimId, Kind)> {
+        self.claims(stripe).filter_map(|(claim_id, kind)| Some((claim_id, kind?)))
     }
 
     fn owner_of(&self, claim_id: &ClaimId) -> Owner {
@@ -227,14 +274,14 @@ impl<M: Memory> Store<M> {
         NamespaceEpochs(self.claim_word(claim_id.stripe, claim_id.slot, at!(Claim.namespace_epochs)).get())
     }
 
-    fn is_claim_of(&self, claim_id: &ClaimId, key: &Key<'_>) -> bool {
+    pub(super) fn is_claim_of(&self, claim_id: &ClaimId, key: &Key<'_>) -> bool {
         let word = |field| self.claim_word(claim_id.stripe, claim_id.slot, field).get();
         // The second half is computed only if the first matches.
         word(at!(Claim.key_hash)) == key.hash && word(at!(Claim.key_hash) + 8) == key.wide(self.seed)[1]
     }
 
     /// Whether an invalidation came after a claim began. The answer means nothing for a lock claim.
-    fn is_claim_outdated(&self, claim_id: &ClaimId) -> bool {
+    pub(super) fn is_claim_outdated(&self, claim_id: &ClaimId) -> bool {
         let epochs = Epochs(self.claim_word(claim_id.stripe, claim_id.slot, at!(Claim.epochs)).get());
         let namespace = self.namespace_of(claim_id);
         epochs != self.epochs() || namespace != self.namespace_now(namespace.namespace())
@@ -245,6 +292,18 @@ impl<M: Memory> Store<M> {
         let max_age = started >> STARTED_BITS;
         let age_ms = now_ms.saturating_sub(started & ((1 << STARTED_BITS) - 1));
         max_age != 0 && age_ms > max_age * 100
+    }
+
+    /// Whether a key of a stripe is locked. The owner may be dead.
+    pub(crate) fn has_held_locks(&self, stripe: u32) -> bool {
+        !injected(Fault::MovedLocks) && self.held_claims(stripe).any(|(_, kind)| kind == Kind::Lock)
+    }
+
+    /// Ends all creations of a stripe whose file was replaced: nothing is claimed in it any more. Returns how many there
+    /// were.
+    pub(crate) fn void_creations(&self, stripe: u32) -> u64 {
+        let creations = self.held_claims(stripe).filter(|(_, kind)| *kind == Kind::Create);
+        creations.map(|(claim_id, _)| u64::from(self.end_claim(&claim_id, End::Void))).sum()
     }
 
     /// The claim of a key and its owner, read without the lock. The owner may be dead.
@@ -267,8 +326,8 @@ impl<M: Memory> Store<M> {
         // claim and then loads the epochs, each with a fence in between; so one of the two sees the other.
         fence(Ordering::SeqCst);
         for stripe in 0..self.geometry.shape.stripes {
-            for (claim_id, kind) in self.held_claims(stripe) {
-                if kind == Kind::Create && self.is_claim_outdated(&claim_id) {
+            for (claim_id, kind) in self.claims(stripe) {
+                if kind != Some(Kind::Lock) && self.is_claim_outdated(&claim_id) {
                     self.end_claim(&claim_id, End::Void);
                 }
             }
@@ -278,15 +337,22 @@ impl<M: Memory> Store<M> {
 
 impl<M: Memory> StripeGuard<'_, M> {
     /// Claims a key. In this same hold of the lock, the caller has checked that the claim is still needed. Claims of
-    /// `dead` members, which never come back, end here.
+    /// `dead` members, which never come back, end here. A rest keeps creators away, and does not concern locks.
     pub(crate) fn claim(&mut self, key: &Key<'_>, by: &Claimant, dead: &[u64]) -> Claimed {
         let (store, stripe) = (self.store, self.stripe);
         self.sweep(by.now_ms, dead);
         if let Some((claim_id, _)) = self.claim_of(key).filter(|_| !injected(Fault::DoubleClaim)) {
             return Claimed::Held(claim_id, store.owner_of(&claim_id));
         }
+        let rest = (by.kind == Kind::Create).then(|| self.rest_of(key)).flatten();
+        if let Some((rest, remembered)) = rest {
+            return match remembered.left_ms(by.now_ms) {
+                Some(left_ms) => Claimed::Resting(left_ms),
+                None => Claimed::Mine(self.take(&rest, key, by), remembered.failures),
+            };
+        }
         match self.free_slot() {
-            Some(slot) => Claimed::Mine(self.take(slot, key, by)),
+            Some(free) => Claimed::Mine(self.take(&free, key, by), 0),
             None => Claimed::Full(
                 store.held_claims(stripe).map(|(claim_id, _)| (claim_id, store.owner_of(&claim_id))).collect(),
             ),
@@ -298,20 +364,30 @@ impl<M: Memory> StripeGuard<'_, M> {
         self.store.held_claims(self.stripe).find(|(claim_id, _)| self.store.is_claim_of(claim_id, key))
     }
 
-    /// Ends the claims whose owners are dead, that are too old, or that began before an invalidation.
+    /// Ends the claims whose owners are dead, that are too old, or that began before an invalidation; and the rests that
+    /// need not be remembered any more.
     fn sweep(&mut self, now_ms: u64, dead: &[u64]) {
         let store = self.store;
         fence(Ordering::SeqCst); // See `void_outdated`.
-        for (claim_id, kind) in store.held_claims(self.stripe) {
-            if dead.contains(&store.owner_of(&claim_id).member) || store.is_too_old(&claim_id, now_ms) {
-                if store.end_claim(&claim_id, End::Failed) {
+        for (claim_id, kind) in store.claims(self.stripe) {
+            if kind.is_none() {
+                store.sweep_rest(&claim_id, now_ms);
+            } else if dead.contains(&store.owner_of(&claim_id).member) || store.is_too_old(&claim_id, now_ms) {
+                if store.end_claim(&claim_id, End::Abandoned) {
                     self.count(StripeCount::Takeovers);
                 }
-            } else if kind == Kind::Create && store.is_claim_outdated(&claim_id) {
+            } else if kind == Some(Kind::Create) && store.is_claim_outdated(&claim_id) {
                 store.end_claim(&claim_id, End::Void);
             }
         }
         self.forget_ended();
+    }
+
+    /// The held locks of keys in this stripe, after those of `dead` members, and those that are too old, have ended.
+    pub(crate) fn held_locks(&mut self, now_ms: u64, dead: &[u64]) -> Vec<(ClaimId, Owner)> {
+        self.sweep(now_ms, dead);
+        let locks = self.store.held_claims(self.stripe).filter(|(_, kind)| *kind == Kind::Lock);
+        locks.map(|(claim_id, _)| (claim_id, self.store.owner_of(&claim_id))).collect()
     }
 
     fn set_claims_used(&self, used: u32) {
@@ -321,20 +397,21 @@ impl<M: Memory> StripeGuard<'_, M> {
         }
     }
 
-    /// A slot whose claim has ended: the first whose word no waiter needs any more, or else the one with the lowest
-    /// number. Waiters need the word only to see [`End::NotStored`].
-    fn free_slot(&self) -> Option<u32> {
-        let free = |slot: &u32| !self.store.number(self.stripe, *slot).is_held();
-        let slots = 0..self.store.geometry.shape.claims;
-        slots.filter(free).min_by_key(|&slot| {
-            let number = self.store.number(self.stripe, slot);
-            if number == number.ended(End::NotStored) { number.0 } else { 0 }
-        })
+    /// A slot whose claim has ended, with that claim: the first whose word nobody needs any more, or else the one with
+    /// the lowest number.
+    fn free_slot(&self) -> Option<ClaimId> {
+        let last = |slot| ClaimId { stripe: self.stripe, slot, number: self.store.number(self.stripe, slot) };
+        let free = || (0..self.store.geometry.shape.claims).map(last).filter(|last| !last.number.is_held());
+        free().find(|last| !last.number.is_needed()).or_else(|| free().min_by_key(|last| last.number.0))
     }
 
-    fn take(&mut self, slot: u32, key: &Key<'_>, by: &Claimant) -> ClaimId {
-        let (store, stripe) = (self.store, self.stripe);
-        // A thread that sees a field of this claim without the lock also sees that the previous claim has ended.
+    /// Takes the slot of a claim that is not held.
+    fn take(&mut self, last_in_slot: &ClaimId, key: &Key<'_>, by: &Claimant) -> ClaimId {
+        let (store, stripe, slot) = (self.store, self.stripe, last_in_slot.slot);
+        if last_in_slot.number.is_resting() {
+            store.end_claim(last_in_slot, End::Failed);
+        }
+        // A thread that sees a field of this claim without the lock also sees that the previous claim, or rest, has ended.
         fence(Ordering::Release);
         let last = self.word(at!(Stripe.claim_number));
         last.bump(Step::ClaimCount, 1);
@@ -371,19 +448,24 @@ impl<M: Memory> StripeGuard<'_, M> {
         if let Some((claim_id, Kind::Create)) = self.claim_of(key) {
             self.store.end_claim(&claim_id, End::Void);
         }
+        if let Some((rest, _)) = self.rest_of(key) {
+            self.store.end_claim(&rest, End::Void);
+        }
+        self.sweep_rests_if_any();
         self.forget_ended();
     }
 
     /// Lowers the number of claims to look at. Owners end their claims without the lock and cannot do this themselves.
     fn forget_ended(&self) {
-        let last = self.store.held_claims(self.stripe).map(|(claim_id, _)| claim_id.slot + 1).max();
-        self.set_claims_used(last.unwrap_or(0));
+        let used = self.store.claims_used(self.stripe);
+        let last = (0..used).rev().find(|&slot| self.store.number(self.stripe, slot).counts());
+        self.set_claims_used(last.map_or(0, |slot| slot + 1));
     }
 
     /// Voids all claims to create in the namespaces that `meant` selects.
     pub(crate) fn void_all(&mut self, meant: impl Fn(NamespaceEpochs) -> bool) {
-        for (claim_id, kind) in self.store.held_claims(self.stripe) {
-            if kind == Kind::Create && meant(self.store.namespace_of(&claim_id)) {
+        for (claim_id, kind) in self.store.claims(self.stripe) {
+            if kind != Some(Kind::Lock) && meant(self.store.namespace_of(&claim_id)) {
                 self.store.end_claim(&claim_id, End::Void);
             }
         }
@@ -398,11 +480,14 @@ impl<M: Memory> StripeGuard<'_, M> {
         entry: Option<&Entry>,
         epochs: RecordEpochs,
     ) -> Option<u64> {
-        if !self.store.is_claim_held(claim_id) || self.store.is_claim_outdated(claim_id) {
+        if !self.store.is_claim_held(claim_id)
+            || self.store.is_claim_outdated(claim_id)
+            || self.store.is_covered_by_tags(draft)
+        {
             self.store.end_claim(claim_id, End::Void);
             return None;
         }
-        // An invalidation from here on makes the record outdated, because the record has the claim's epochs.
+        // An invalidation from here on makes the record outdated, because the record has the claim's epochs and clock.
         let stamp = self.put_created(draft, entry, epochs);
         self.store.end_claim(claim_id, End::Done);
         self.forget_ended();

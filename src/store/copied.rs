@@ -3,10 +3,11 @@
 //! A checksum holds for the bytes that it was computed from. Bytes in shared memory may change a moment later. So a
 //! record is copied first, with its header and its extension, and then the copy is checked and used.
 
+use super::find::Entry;
 use super::read::{BucketView, Look, RecordRef};
 use super::record::{Extension, Head, RecordLocation, is_sound};
 use super::slot::Slot;
-use super::stripe_guard::{Entry, StripeGuard};
+use super::stripe_guard::StripeGuard;
 use super::table::Store;
 use crate::hash::Key;
 use crate::shm::Memory;
@@ -26,6 +27,14 @@ pub(crate) struct SlotItem {
     pub key: Vec<u8>,
     pub slot: Slot,
     pub copied: Copied,
+}
+
+/// A whole record as it lies in its ring, in private memory.
+pub(crate) struct RawRecord {
+    pub key: Vec<u8>,
+    pub slot: Slot,
+    pub location: RecordLocation,
+    pub bytes: Vec<u8>,
 }
 
 impl Copied {
@@ -85,12 +94,41 @@ impl<M: Memory> Store<M> {
         if is_own { Look::Hit(Ok(SlotItem { key, slot, copied })) } else { Look::Miss }
     }
 
+    /// Copies the record of a slot as it is, if it is current and passes its checksum. One for which there is no memory is
+    /// missed.
+    pub(crate) fn raw_of_slot(&self, view: &BucketView<'_>, now_ms: impl FnOnce() -> u64) -> Look<RawRecord> {
+        let found = match self.found_in_slot(view, now_ms) {
+            Look::Hit(found) => found,
+            Look::Miss => return Look::Miss,
+            Look::Changing => return Look::Changing,
+        };
+        let (Ok(copied), Ok(bytes)) = (self.copied(&found), self.value_at(found.at, (found.head.units() * 8) as usize))
+        else {
+            return Look::Miss;
+        };
+        if !self.validate(&found) {
+            return Look::Changing;
+        }
+        let (from, key_len) = (found.head.key_at() as usize, found.head.key_len() as usize);
+        let key = bytes[from..from + key_len].to_vec();
+        let of = self.key(&key);
+        let is_own =
+            of.tag() == found.slot.tag() && self.stripe_of(&of) == found.stripe && self.is_true(&copied, &of, true);
+        if is_own {
+            Look::Hit(RawRecord { key, slot: found.slot, location: found.location(), bytes })
+        } else {
+            Look::Miss
+        }
+    }
+
     /// Whether a copy passes its checksum and a read may see it. Visibility is checked again on the copy, because the
     /// extension in the file may have changed since the first check.
     pub(crate) fn is_true(&self, copied: &Copied, key: &Key<'_>, sees_absence: bool) -> bool {
         // The lookup checked the expiry of this very header.
         let not_expired = || 0;
-        copied.is_sound(key) && self.visibility_with(copied.head, copied.extension, not_expired).is_seen(sees_absence)
+        copied.is_sound(key)
+            && self.has_known_clock(&copied.extension)
+            && self.visibility_with(copied.head, copied.extension, not_expired).is_seen(sees_absence)
     }
 }
 

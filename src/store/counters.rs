@@ -78,6 +78,15 @@ counters! {
         /// [`CreateOptions::or_uncached`](crate::CreateOptions::or_uncached). Where a process has no seat to count on,
         /// as with a read-only handle, only its own handles of the file include them.
         uncached = Uncached,
+        /// Creations that failed: the creator returned an error or panicked. Creators that were cancelled or died are not
+        /// counted here.
+        failed = Failed,
+        /// Stale values that were returned because a creation failed. See
+        /// [`CreateOptions::stale_if_error`](crate::CreateOptions::stale_if_error).
+        stale_on_error = StaleOnError,
+        /// Calls that found a key at rest after failed creations, and got a stale value or an error. See
+        /// [`CreateOptions::rest`](crate::CreateOptions::rest).
+        rested = Rested,
     }
 
     /// Events that are counted in a stripe's head, under its lock.

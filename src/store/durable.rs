@@ -19,20 +19,52 @@
 //! file itself, and the first flush to finish sets CLEAN(n). A number is used for one phase only. So a mark that is
 //! FLUSHING(n) before the passes and after the sync was FLUSHING(n) all the time in between, and nothing was written. A
 //! flush that meets CLEAN(n) finds its work done: nothing was written since, and only the header may still need a sync.
+//!
+//! *A closed file is not written to.* The bit of that name says that another file of another size is about to take the
+//! place of this one. A writer looks at this word under its stripe's lock in any case, so the bit costs it nothing. The
+//! process that closes the file passes all stripes; after that no writer is at work. An invalidation takes no lock: it
+//! stores its epoch first, and then looks here; the closing process closes first, and then loads the epochs.
 
 use super::table::Store;
-use crate::shm::atomics::Ordering;
-use crate::shm::layout::{HEADER_LEN, at};
+use crate::fault::{Fault, injected};
+use crate::shm::atomics::{Ordering, fence};
+use crate::shm::layout::{HEADER_LEN, STATE_FLUSH, at};
 use crate::shm::memory::Word;
 use crate::shm::{Memory, Step};
+use std::fmt;
 use std::io;
 
 /// How often one operation tries to change the mark. Each failure is another process's success, so only a mark that
 /// some process changes endlessly exhausts the attempts.
 const ATTEMPTS: u32 = 100;
 
-/// The phase's number begins at this bit of the mark. The bit below it is zero, and will say that writers must wait.
+/// The phase's number begins at this bit of the mark.
 const NUMBER_AT: u32 = 3;
+/// The file is closed: writers wait, since another file is about to replace this one.
+const CLOSED: u64 = 1 << 2;
+/// The phase and [`CLOSED`].
+const PHASE: u64 = 7;
+
+/// Why a writer did not get into a file: it is closed.
+#[derive(Debug)]
+struct IsClosed;
+
+impl fmt::Display for IsClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the file is closed to writers: it is being resized")
+    }
+}
+
+impl std::error::Error for IsClosed {}
+
+/// Whether an error says that the file is closed.
+pub(crate) fn says_closed(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<IsClosed>())
+}
+
+fn closed() -> io::Error {
+    io::Error::other(IsClosed)
+}
 
 /// The phase, in the lowest two bits of the header's flush mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,23 +91,35 @@ impl Flush {
 }
 
 impl<M: Memory> Store<M> {
+    #[inline(always)]
     fn flush_mark(&self) -> Word<'_> {
-        self.mem.word(at!(flush))
+        self.mem.state().at(STATE_FLUSH)
     }
 
-    /// Withdraws the flush before a writer's first store: the file will no longer be what was flushed.
+    /// Withdraws the flush before a writer's first store: the file will no longer be what was flushed. In a closed file
+    /// this is an error, and the writer must store nothing.
     #[inline]
     pub(crate) fn mark_dirty(&self) -> io::Result<()> {
         let word = self.flush_mark().load(Ordering::Acquire);
-        if Flush::of(word) == Flush::Dirty { Ok(()) } else { self.mark_dirty_slow() }
+        if word & PHASE == Flush::Dirty as u64 { Ok(()) } else { self.mark_dirty_slow() }
     }
 
     #[cold]
     fn mark_dirty_slow(&self) -> io::Result<()> {
+        self.withdraw_unless(|word| is_closed(word) && !injected(Fault::NotClosed))
+    }
+
+    /// [`mark_dirty`](Self::mark_dirty) for the process that closed the file.
+    pub(crate) fn mark_dirty_though_closed(&self) -> io::Result<()> {
+        self.withdraw_unless(|_| false)
+    }
+
+    fn withdraw_unless(&self, is_refused: impl Fn(u64) -> bool) -> io::Result<()> {
         let mark = self.flush_mark();
         for _ in 0..ATTEMPTS {
             let word = mark.load(Ordering::Acquire);
             match Flush::of(word) {
+                _ if is_refused(word) => return Err(closed()),
                 Flush::Dirty => return Ok(()),
                 Flush::Flushing => self.pass_on(word, Flush::Dirty),
                 Flush::Clean => self.pass_on(word, Flush::Dirtying),
@@ -109,12 +153,16 @@ impl<M: Memory> Store<M> {
             self.mem.sync(0, self.geometry.file_len)?;
             let clean = Flush::Clean.with(word);
             match self.flush_mark().compare_exchange(Step::FlushMark, word, clean, Ordering::AcqRel) {
+                Err(other) if is_closed(other) => return Err(closed()),
                 Err(other) if other != clean => return Ok(false),
                 _ => word = clean,
             }
         }
         self.mem.sync(0, HEADER_LEN)?;
-        Ok(self.flush_mark().load(Ordering::Acquire) == word)
+        match self.flush_mark().load(Ordering::Acquire) {
+            now if is_closed(now) => Err(closed()),
+            now => Ok(now == word),
+        }
     }
 
     /// Begins or joins a phase and returns its mark: FLUSHING, or CLEAN if everything but the header is synced.
@@ -123,6 +171,7 @@ impl<M: Memory> Store<M> {
         for _ in 0..ATTEMPTS {
             let word = mark.load(Ordering::Acquire);
             match Flush::of(word) {
+                _ if is_closed(word) => return Err(closed()),
                 Flush::Flushing | Flush::Clean => return Ok(word),
                 Flush::Dirtying => self.withdraw(word)?,
                 Flush::Dirty => {
@@ -135,6 +184,55 @@ impl<M: Memory> Store<M> {
         }
         Err(restless())
     }
+}
+
+/// Closing a file, and what follows for those who do not take a lock.
+impl<M: Memory> Store<M> {
+    /// Whether writers must wait.
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        is_closed(self.flush_mark().load(Ordering::Acquire))
+    }
+
+    /// Returns an error if the file is closed. The caller holds a stripe's lock.
+    #[inline]
+    pub(crate) fn must_be_open(&self) -> io::Result<()> {
+        if self.is_closed() { Err(closed()) } else { Ok(()) }
+    }
+
+    /// Returns an error if the file is closed, for a thread that holds no lock and has stored a word of the header: the
+    /// process that closes the file may not have seen that word.
+    pub(crate) fn must_have_been_open(&self) -> io::Result<()> {
+        fence(Ordering::SeqCst);
+        self.must_be_open()
+    }
+
+    /// Closes the file to all writers that lock a stripe from now on. The caller holds the opening lock, and has stored
+    /// its name as that of the resizer. Every word of the header that it loads afterwards, other threads have stored
+    /// before, or they will see that the file is closed.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        exchange_closed(&self.mem, true)?;
+        fence(Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// Closes a file, or opens it again.
+pub(super) fn exchange_closed(mem: &impl Memory, closes: bool) -> io::Result<()> {
+    let mark = mem.word(at!(flush));
+    for _ in 0..ATTEMPTS {
+        let word = mark.load(Ordering::Acquire);
+        let next = if closes { word | CLOSED } else { word & !CLOSED };
+        if mark.compare_exchange(Step::Closed, word, next, Ordering::AcqRel).is_ok() {
+            return Ok(());
+        }
+    }
+    Err(restless())
+}
+
+/// Whether a flush mark closes its file.
+pub(super) fn is_closed(word: u64) -> bool {
+    word & CLOSED != 0
 }
 
 fn restless() -> io::Error {

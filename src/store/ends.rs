@@ -24,6 +24,13 @@ impl Ends {
         }
     }
 
+    /// Tail and head of the small ring, and of the main ring.
+    #[inline(always)]
+    pub(super) fn positions(&self) -> ([u64; 2], [u64; 2]) {
+        let of = |[tail, head]: &[Cell<u64>; 2]| [tail.get(), head.get()];
+        (of(&self.small), of(&self.main))
+    }
+
     #[inline(always)]
     pub(super) fn tail(&self, ring: Ring) -> &Cell<u64> {
         &self.of(ring)[0]

@@ -4,7 +4,7 @@ use super::record::{EPOCH_BITS, EPOCH_MASK};
 use crate::names::names;
 
 /// Hard and soft epoch, packed into one word so that one load reads both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Epochs(pub u64);
 
 impl Epochs {
@@ -16,6 +16,11 @@ impl Epochs {
     /// Records of a lower epoch are stale.
     pub(crate) fn soft(self) -> u64 {
         self.0 >> EPOCH_BITS & EPOCH_MASK
+    }
+
+    /// These epochs, each of them lowered to that of `now` if it is higher.
+    pub(crate) fn at_most(self, now: Self) -> Self {
+        Self(self.soft().min(now.soft()) << EPOCH_BITS | self.hard().min(now.hard()))
     }
 
     /// The epoch that a record written now carries.
@@ -37,7 +42,7 @@ impl Epochs {
 const EPOCHS: u64 = (1 << 48) - 1;
 
 /// A namespace with its epochs at one moment, in one word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct NamespaceEpochs(pub u64);
 
 impl NamespaceEpochs {
@@ -51,6 +56,47 @@ impl NamespaceEpochs {
 
     pub(crate) fn epochs(self) -> Epochs {
         Epochs(self.0 & EPOCHS)
+    }
+}
+
+/// Bits of a namespace's number.
+const NUMBER_BITS: u32 = 16;
+/// A generation that is never exceeded: an entry that has it is not removed again.
+pub(super) const LAST_GENERATION: u64 = (1 << 24) - 1;
+
+/// The number of a namespace with the generation of its entry, in 40 bits; 0 for no namespace. It names this namespace
+/// until it is removed, and nothing after that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct NamespaceId(u64);
+
+impl NamespaceId {
+    /// No namespace.
+    pub(crate) const NONE: Self = Self(0);
+    /// How many bits an id has.
+    pub(crate) const BITS: u32 = NUMBER_BITS + LAST_GENERATION.count_ones();
+
+    pub(super) fn new(number: u16, generation: u64) -> Self {
+        Self(generation << NUMBER_BITS | u64::from(number))
+    }
+
+    #[inline]
+    pub(crate) const fn of_bits(bits: u64) -> Self {
+        Self(bits & ((1 << Self::BITS) - 1))
+    }
+
+    #[inline]
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) fn number(self) -> u16 {
+        self.0 as u16
+    }
+
+    #[inline]
+    pub(super) fn generation(self) -> u64 {
+        self.0 >> NUMBER_BITS
     }
 }
 

@@ -26,6 +26,17 @@ impl<M: Memory> Store<M> {
         self.ring_shape(ring).used(word(tail), word(head)).unwrap_or(0) * 8
     }
 
+    /// Bytes that were written to a ring since its positions began at 0, pads included.
+    pub(crate) fn ring_bytes_in(&self, stripe: u32, ring: Ring) -> u64 {
+        let head = match ring {
+            Ring::Small => at!(Stripe.small_head),
+            Ring::Main => at!(Stripe.main_head),
+        };
+        let (head, shape) = (self.stripe_word(stripe, head).get(), self.ring_shape(ring));
+        // A damaged file can contain any numbers.
+        (head >> shape.bits).wrapping_mul(shape.units).wrapping_add(shape.offset(head)).wrapping_mul(8)
+    }
+
     /// Name of the operation in flight, if any.
     pub(crate) fn intent_name(&self, stripe: u32) -> Option<String> {
         let intent = self.stripe_word(stripe, at!(Stripe.intent)).get();

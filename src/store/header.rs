@@ -1,7 +1,7 @@
 //! Access to the words of the header and of stripes that change in the life of a cache file: its identity, its
 //! replacement, its boot. The floor above decides their values; this file knows their offsets.
 
-use super::durable::Flush;
+use super::durable::{Flush, exchange_closed, is_closed};
 use super::intent::Intent;
 use crate::clock::LAST_TIME;
 use crate::shm::atomics::{Ordering, fence};
@@ -86,9 +86,35 @@ impl<M: Memory> HeaderWords<'_, M> {
         self.set(at!(replaced), mark);
     }
 
+    /// The name of the member that resizes this file, or the last one that began to; 0: none did.
+    pub(crate) fn resizer(self) -> u64 {
+        self.get(at!(resizer))
+    }
+
+    /// Stores the name of the member that resizes the file. The caller holds the data lock.
+    pub(crate) fn set_resizer(self, member: u64) {
+        self.0.word(at!(resizer)).set(Step::Resizer, member);
+    }
+
     /// Whether the flush mark says that nothing was written after the last flush.
     pub(crate) fn was_flushed(self) -> bool {
         Flush::of(self.get(at!(flush))) == Flush::Clean
+    }
+
+    /// Marks a file that no other process knows, and that is synced to the device, as flushed.
+    pub(crate) fn set_flushed(self) {
+        let flush = self.0.word(at!(flush));
+        flush.set(Step::FlushMark, Flush::Clean.with(flush.get()));
+    }
+
+    /// Whether writers must wait: see [`Store::close`](super::table::Store::close).
+    pub(crate) fn is_closed(self) -> bool {
+        is_closed(self.0.word(at!(flush)).load(Ordering::Acquire))
+    }
+
+    /// Opens a closed file to writers again, or does nothing. The caller holds the data lock.
+    pub(crate) fn reopen(self) -> std::io::Result<()> {
+        if self.is_closed() { exchange_closed(self.0, false) } else { Ok(()) }
     }
 
     fn forget_flush(self) {

@@ -1,12 +1,24 @@
 //! Namespaces: named parts of the cache with defaults and epochs of their own.
 //!
-//! A record names its namespace by number, from 1; number 0 means no namespace. Entries are added under the lock of
-//! stripe 0 and never removed. The hash of the name is stored last, so a process that is killed while it adds leaves an
-//! unused entry.
+//! A record names its namespace by number, from 1; number 0 means no namespace. Entries are added and removed under the
+//! lock of stripe 0. The hash of the name is stored last, so a process that is killed while it adds leaves an unused
+//! entry.
+//!
+//! ```text
+//! a removal       hash of the name 0 -> generation + 1 -> hard epoch + 1 -> length of the name 0
+//! who looks       generation -> hash of the name
+//! who writes      epochs -> generation, under the lock of the key's stripe
+//! ```
+//!
+//! *Who finds the name has a generation from before the removal.* *Who has the present generation has read epochs from
+//! before the removal, or was told of the entry after it.* So what an old handle writes bears an epoch below the new one,
+//! or epoch 0 if the handle notices, and is gone: nobody finds it under the next name of the entry. An entry whose name
+//! has a length belongs to a removal, or an addition, that was killed; whoever takes the entry does the steps again.
 
-use super::epochs::{Epochs, NamespaceEpochs};
+use super::epochs::{Epochs, Invalidation, LAST_GENERATION, NamespaceEpochs, NamespaceId};
 use super::intent::Intent;
 use super::read::CheckedRecord;
+use super::record::Extension;
 use super::slot::Slot;
 use super::stripe_guard::{StripeGuard, slots};
 use super::table::Store;
@@ -21,12 +33,24 @@ pub(super) const JITTER: u64 = (1 << 10) - 1;
 /// The highest jitter: a time to live may be shortened to nothing.
 pub(crate) const MOST_JITTER: u16 = 1000;
 
+/// What became of a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    Done,
+    /// There is no namespace of that name.
+    Absent,
+    /// The namespace has words of callers, which never fall.
+    HasWords,
+}
+
 /// Defaults in a namespace's entry: times to live in milliseconds, 0 for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Defaults {
     pub hard_ttl_ms: u64,
     pub soft_ttl_ms: u64,
     pub none_ttl_ms: u64,
+    /// How long a value lives that nobody uses.
+    pub idle_ttl_ms: u64,
     /// The part of a time to live, in thousandths, by which it is shortened at most.
     pub jitter: u16,
 }
@@ -47,6 +71,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// The epochs of a namespace; 0 for number 0 and for a namespace that does not exist.
+    #[inline]
     pub(crate) fn namespace_epochs(&self, namespace: u16) -> Epochs {
         if namespace == 0 || u32::from(namespace) > self.geometry.shape.namespaces {
             return Epochs(0);
@@ -54,28 +79,88 @@ impl<M: Memory> Store<M> {
         Epochs(self.namespace_word(namespace, at!(Namespace.epochs)).get())
     }
 
+    /// The epochs of a namespace for what is written to it; those from before all invalidations if it was removed.
+    #[inline]
+    pub(crate) fn epochs_of(&self, namespace: NamespaceId) -> Epochs {
+        let epochs = self.namespace_epochs(namespace.number());
+        if namespace == NamespaceId::NONE {
+            return epochs;
+        }
+        // A thread that has read the epochs of a removal sees its generation.
+        fence(Ordering::Acquire);
+        if self.is_current(namespace) { epochs } else { Epochs(0) }
+    }
+
+    /// Whether a namespace has not been removed.
+    #[inline]
+    pub(crate) fn is_current(&self, namespace: NamespaceId) -> bool {
+        self.has_namespace(namespace.number()) && self.generation(namespace.number()) == namespace.generation()
+    }
+
+    #[inline]
+    fn has_namespace(&self, namespace: u16) -> bool {
+        (1..=self.geometry.shape.namespaces).contains(&u32::from(namespace))
+    }
+
+    /// How often the entry was removed.
+    #[inline]
+    fn generation(&self, namespace: u16) -> u64 {
+        self.namespace_word(namespace, at!(Namespace.generation)).load(Ordering::Acquire) & LAST_GENERATION
+    }
+
+    /// A namespace with its epochs for what is written to it.
+    pub(crate) fn namespace_at_start(&self, namespace: NamespaceId) -> NamespaceEpochs {
+        NamespaceEpochs::new(namespace.number(), self.epochs_of(namespace))
+    }
+
     /// A namespace with its current epochs.
     pub(crate) fn namespace_now(&self, namespace: u16) -> NamespaceEpochs {
         NamespaceEpochs::new(namespace, self.namespace_epochs(namespace))
     }
 
-    /// The number of the namespace with this name, if it was added.
-    pub(crate) fn namespace_named(&self, name: &str) -> Option<u16> {
+    /// The namespace with this name, if it was added.
+    pub(crate) fn namespace_named(&self, name: &str) -> Option<NamespaceId> {
         let hash = name_hash(name);
-        self.namespaces().find(|&namespace| {
+        self.namespaces().find_map(|namespace| {
             let word = |field| self.namespace_word(namespace, field);
-            word(at!(Namespace.name_hash)).load(Ordering::Acquire) == hash
+            // Before the hash: a thread that sees the generation of a removal does not find the name.
+            let generation = self.generation(namespace);
+            let is_found = word(at!(Namespace.name_hash)).load(Ordering::Acquire) == hash
                 && word(at!(Namespace.name_len)).get() == name.len() as u64
-                && self.namespace_name(namespace)[..name.len()] == *name.as_bytes()
+                && self.namespace_name(namespace)[..name.len()] == *name.as_bytes();
+            is_found.then(|| NamespaceId::new(namespace, generation))
         })
     }
 
     /// The names of all namespaces.
     pub(crate) fn namespace_names(&self) -> Vec<String> {
-        let used = self
-            .namespaces()
-            .filter(|&namespace| self.namespace_word(namespace, at!(Namespace.name_hash)).load(Ordering::Acquire) != 0);
-        used.filter_map(|namespace| self.namespace_name_of(namespace)).collect()
+        self.named_namespaces().map(|(_, name)| name).collect()
+    }
+
+    /// The numbers and names of all namespaces.
+    pub(crate) fn named_namespaces(&self) -> impl Iterator<Item = (u16, String)> {
+        self.namespaces().filter_map(|namespace| {
+            let hash = self.namespace_word(namespace, at!(Namespace.name_hash)).load(Ordering::Acquire);
+            let name = self.namespace_name_of(namespace).filter(|_| hash != 0)?;
+            // An entry that gets another name meanwhile shows a mixture of both.
+            (name_hash(&name) == hash).then_some((namespace, name))
+        })
+    }
+
+    /// A namespace as it is now; no namespace for number 0, and for a number beyond the last.
+    pub(crate) fn namespace_numbered(&self, namespace: u16) -> NamespaceId {
+        if self.has_namespace(namespace) {
+            NamespaceId::new(namespace, self.generation(namespace))
+        } else {
+            NamespaceId::NONE
+        }
+    }
+
+    /// Whether the namespace of a record was invalidated since, or removed. Whatever this thread has read of the
+    /// namespace's entry before is of the record's time if it was not.
+    pub(crate) fn has_lost_namespace(&self, extension: Extension) -> bool {
+        fence(Ordering::Acquire);
+        extension.namespace_epoch() < self.namespace_epochs(extension.namespace()).hard()
     }
 
     /// The name of a namespace; `None` for number 0, and for a number beyond the last.
@@ -94,31 +179,101 @@ impl<M: Memory> Store<M> {
             hard_ttl_ms: word(at!(Namespace.hard_ttl_ms)),
             soft_ttl_ms: word(at!(Namespace.soft_ttl_ms)),
             none_ttl_ms: word(at!(Namespace.none_ttl_ms)),
+            idle_ttl_ms: word(at!(Namespace.idle_ttl_ms)),
             jitter: ((word(at!(Namespace.flags)) & JITTER) as u16).min(MOST_JITTER),
         }
     }
 
-    /// A word of a namespace that means nothing to the engine. The load stands between what this thread read before and
-    /// what it reads after.
+    /// [`namespace_defaults`](Self::namespace_defaults) for the number that a record bears, which may be a damaged one.
+    pub(super) fn defaults_of_record(&self, namespace: u16) -> Defaults {
+        if self.has_namespace(namespace) { self.namespace_defaults(namespace) } else { Defaults::default() }
+    }
+
+    /// The first words of a namespace, which mean nothing to the engine, in the order of their numbers. Each load stands
+    /// between what this thread read before and what it reads after. `None` if the namespace was removed.
     #[inline]
-    pub(crate) fn callers_word(&self, namespace: u16, index: usize) -> Option<u64> {
-        let word = self.word_of_caller(namespace, index)?;
+    pub(crate) fn callers_words<const N: usize>(&self, namespace: NamespaceId) -> Option<[u64; N]> {
+        if N > NAMESPACE_WORDS || !self.has_namespace(namespace.number()) {
+            return None;
+        }
+        let mut words = [0; N];
+        for (index, word) in words.iter_mut().enumerate() {
+            *word = self.load_callers_word(namespace.number(), index);
+        }
+        self.is_current(namespace).then_some(words)
+    }
+
+    /// One of the words of a namespace: see [`callers_words`](Self::callers_words).
+    #[inline]
+    pub(crate) fn callers_word(&self, namespace: NamespaceId, index: usize) -> Option<u64> {
+        if index >= NAMESPACE_WORDS || !self.has_namespace(namespace.number()) {
+            return None;
+        }
+        let word = self.load_callers_word(namespace.number(), index);
+        self.is_current(namespace).then_some(word)
+    }
+
+    #[inline]
+    fn load_callers_word(&self, namespace: u16, index: usize) -> u64 {
         fence(Ordering::Acquire);
-        Some(word.load(Ordering::Acquire))
+        self.word_of_caller(namespace, index).load(Ordering::Acquire)
     }
 
     /// Raises a word that means nothing to the engine; returns what it held before. A thread that loads the new value
-    /// sees what this thread did before. A thread that sees what this thread does after loads the new value.
-    pub(crate) fn raise_callers_word(&self, namespace: u16, index: usize, value: u64) -> Option<u64> {
-        let before = self.word_of_caller(namespace, index)?.raise(Step::Namespace, value, Ordering::AcqRel);
+    /// sees what this thread did before. A thread that sees what this thread does after loads the new value. The caller
+    /// holds the lock of stripe 0, or has found the word above 0: such a namespace is not removed.
+    pub(crate) fn raise_callers_word(&self, namespace: NamespaceId, index: usize, value: u64) -> Option<u64> {
+        self.callers_word(namespace, index)?;
+        let before = self.word_of_caller(namespace.number(), index).raise(Step::Namespace, value, Ordering::AcqRel);
         // An invalidation, which may follow, stores its epoch without an ordering.
         fence(Ordering::Release);
         Some(before)
     }
 
-    fn word_of_caller(&self, namespace: u16, index: usize) -> Option<Word<'_>> {
-        let is_known = (1..=self.geometry.shape.namespaces).contains(&u32::from(namespace)) && index < NAMESPACE_WORDS;
-        is_known.then(|| self.namespace_word(namespace, at!(Namespace.words) + index as u64 * 8))
+    fn word_of_caller(&self, namespace: u16, index: usize) -> Word<'_> {
+        self.namespace_word(namespace, at!(Namespace.words) + index as u64 * 8)
+    }
+
+    fn has_words(&self, namespace: u16) -> bool {
+        (0..NAMESPACE_WORDS).any(|index| self.word_of_caller(namespace, index).get() != 0)
+    }
+
+    /// Removes a namespace with all its values, and frees its entry for another name. The caller holds the lock of stripe
+    /// 0, and has removed the values if [`can_raise`](Self::can_raise) says no.
+    pub(super) fn remove_namespace(&self, name: &str) -> Removal {
+        let Some(namespace) = self.namespace_named(name) else { return Removal::Absent };
+        if self.has_words(namespace.number()) {
+            return Removal::HasWords;
+        }
+        self.namespace_word(namespace.number(), at!(Namespace.name_hash)).set(Step::Namespace, 0);
+        self.end_namespace(namespace.number());
+        Removal::Done
+    }
+
+    /// Whether an invalidation of a namespace raises its epochs: they are not used up, and none was lost in a crash.
+    pub(crate) fn can_raise(&self, namespace: NamespaceId) -> bool {
+        let epochs = self.namespace_epochs(namespace.number());
+        self.mem.word(at!(unverified)).get() == 0 && epochs.after(Invalidation::Hard).is_some()
+    }
+
+    /// Parts an entry that has no name from what was written under its last one. `false` if its epochs are used up, or do
+    /// not count because of a crash: then the entry stays unused. The caller holds the lock of stripe 0.
+    fn end_namespace(&self, namespace: u16) -> bool {
+        let generation = self.generation(namespace);
+        if generation == LAST_GENERATION {
+            return false;
+        }
+        let word = |field| self.namespace_word(namespace, field);
+        // Who sees the new generation does not find the old name.
+        word(at!(Namespace.generation)).store(Step::Namespace, generation + 1, Ordering::Release);
+        // Who reads the new epochs sees the new generation.
+        fence(Ordering::Release);
+        if !self.raise_epoch(namespace, Invalidation::Hard) {
+            return false;
+        }
+        // A killed process leaves a name without a length only after the epochs have risen.
+        word(at!(Namespace.name_len)).store(Step::Namespace, 0, Ordering::Release);
+        true
     }
 
     fn namespaces(&self) -> impl Iterator<Item = u16> + use<M> {
@@ -139,25 +294,46 @@ impl<M: Memory> Store<M> {
 impl<M: Memory> StripeGuard<'_, M> {
     /// Finds a namespace by name, or adds it; `None` if all entries are used. The stripe is number 0, whose lock every
     /// adder takes, and the name has at most [`NAMESPACE_NAME`] bytes.
-    pub(crate) fn add_namespace(&mut self, name: &str, defaults: Defaults) -> Option<u16> {
+    pub(crate) fn add_namespace(&mut self, name: &str, defaults: Defaults) -> Option<NamespaceId> {
         let store = self.store;
         if let Some(namespace) = store.namespace_named(name) {
             return Some(namespace);
         }
-        let hash_of = |namespace| store.namespace_word(namespace, at!(Namespace.name_hash));
-        let namespace = store.namespaces().find(|&namespace| hash_of(namespace).get() == 0)?;
-        let set = |field, value| store.namespace_word(namespace, field).set(Step::Namespace, value);
+        let word = |namespace, field| store.namespace_word(namespace, field);
+        let namespace = store.namespaces().find(|&namespace| {
+            word(namespace, at!(Namespace.name_hash)).get() == 0
+                && (word(namespace, at!(Namespace.name_len)).get() == 0 || store.end_namespace(namespace))
+        })?;
+        let set = |field, value| word(namespace, field).set(Step::Namespace, value);
+        store.forget_reads(namespace);
+        // Who reads a part of this name sees the epochs that part it from the last one.
+        fence(Ordering::Release);
         set(at!(Namespace.hard_ttl_ms), defaults.hard_ttl_ms);
         set(at!(Namespace.soft_ttl_ms), defaults.soft_ttl_ms);
         set(at!(Namespace.none_ttl_ms), defaults.none_ttl_ms);
+        set(at!(Namespace.idle_ttl_ms), defaults.idle_ttl_ms);
         set(at!(Namespace.flags), u64::from(defaults.jitter));
         set(at!(Namespace.name_len), name.len() as u64);
         let name_at = store.geometry.namespaces_at + (u64::from(namespace) - 1) * NAMESPACE_LEN + at!(Namespace.name);
         let mut padded = [0; NAMESPACE_NAME];
         padded[..name.len()].copy_from_slice(name.as_bytes());
         store.mem.copy_in(Step::Namespace, name_at, &padded);
-        hash_of(namespace).store(Step::Namespace, name_hash(name), Ordering::Release);
-        Some(namespace)
+        word(namespace, at!(Namespace.name_hash)).store(Step::Namespace, name_hash(name), Ordering::Release);
+        Some(NamespaceId::new(namespace, store.generation(namespace)))
+    }
+
+    /// Gives a namespace an idle time, unless it has one, or was removed. The stripe is number 0, as for
+    /// [`add_namespace`](Self::add_namespace).
+    pub(crate) fn add_idle_time(&mut self, namespace: NamespaceId, idle_ttl_ms: u64) {
+        let word = self.store.namespace_word(namespace.number(), at!(Namespace.idle_ttl_ms));
+        if self.store.is_current(namespace) && word.get() == 0 {
+            word.set(Step::Namespace, idle_ttl_ms);
+        }
+    }
+
+    /// [`Store::remove_namespace`]. The stripe is number 0.
+    pub(crate) fn remove_namespace_named(&mut self, name: &str) -> Removal {
+        self.store.remove_namespace(name)
     }
 
     /// Removes all records of a namespace from this stripe. The caller does this when the namespace's epochs cannot be

@@ -19,6 +19,8 @@
 //! overwritten in place, and its slot is emptied before its memory is reused. Otherwise each write of a neighbour would
 //! waste a long copy.
 
+use super::epochs::Invalidation;
+use super::idle::ReadTime;
 use super::record::{Extension, Head, IN_PLACE_LIMIT, RecordLocation};
 use super::slot::Slot;
 use super::table::{KeyLocation, RingOffset, Store};
@@ -28,7 +30,7 @@ use crate::hash::Key;
 use crate::shm::Memory;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::{EXTENSION_LEN, RECORD_LEN, SLOTS, round_up};
-use crate::shm::memory::Words;
+use crate::shm::memory::{Row, Words};
 
 /// The index of the word at which the key begins in a record without an extension.
 const KEY_FROM: usize = (RECORD_LEN / 8) as usize;
@@ -104,6 +106,31 @@ impl<'a> BucketView<'a> {
     }
 }
 
+/// What a writer sees of a key's bucket before it has the lock: the bucket, and the place of the first candidate.
+#[derive(Clone, Copy)]
+pub(crate) struct SeenBucket<'a> {
+    view: BucketView<'a>,
+    slot: Slot,
+    /// No place has no room.
+    pub(super) place: RingOffset,
+}
+
+impl SeenBucket<'_> {
+    /// The first candidate as it is now, if nobody has changed the bucket since: its index, and its slot, or `None` if there
+    /// is no candidate. The caller holds the lock.
+    #[inline(always)]
+    pub(super) fn under_lock(&self) -> Option<Option<(usize, Slot)>> {
+        let Self { view, slot, .. } = self;
+        let is_same = view.bucket.get(0) == view.version && view.version & 1 == 0;
+        if view.candidates == 0 || !is_same {
+            return is_same.then_some(None);
+        }
+        // The version vouches for the slot, access marks aside; that is tested, since the place is the slot's.
+        let (i, now) = view.first();
+        now.same(*slot).then_some(Some((i, now)))
+    }
+}
+
 /// A key's record, its lengths checked against its ring.
 #[derive(Clone, Copy)]
 pub(crate) struct CheckedRecord {
@@ -151,18 +178,17 @@ impl RecordRef<'_> {
 
 impl<M: Memory> Store<M> {
     /// Looks a key up once, copies the wanted part out of its record, and raises its access mark if `mark` says so.
-    /// `now_ms` is called only for a record that expires.
     ///
     /// Inlined into each kind of read, so that intermediate results stay in registers.
     #[inline(always)]
     pub(crate) fn lookup<T: Extract>(
         &self,
         key: &Key<'_>,
-        now_ms: impl Fn() -> u64,
+        time: impl ReadTime,
         want: &mut T,
         mark: bool,
     ) -> Look<T::Out> {
-        self.lookup_fast(key, self.bucket_view(key), now_ms, want, mark)
+        self.lookup_fast(key, self.bucket_view(key), time, want, mark)
     }
 
     /// The first half of a lookup: the key's bucket.
@@ -187,14 +213,14 @@ impl<M: Memory> Store<M> {
 
     /// The second half of a lookup: the record, if the bucket has a candidate.
     ///
-    /// The fast path handles what nearly every read meets: the first candidate is the key's, and a plain record that is
-    /// neither expired nor cleared. All other cases go to `lookup_slow`.
+    /// The fast path handles what nearly every read meets: the first candidate is the key's, and a value without tags that
+    /// has neither expired nor been cleared. All other cases go to `lookup_further`.
     #[inline(always)]
     pub(crate) fn lookup_fast<T: Extract>(
         &self,
         key: &Key<'_>,
         view: BucketView<'_>,
-        now_ms: impl Fn() -> u64,
+        time: impl ReadTime,
         want: &mut T,
         mark: bool,
     ) -> Look<T::Out> {
@@ -205,37 +231,42 @@ impl<M: Memory> Store<M> {
             return view.missed();
         }
         let (i, slot) = view.first();
-        match self.plain_record(view.stripe, slot, key) {
-            Some(record) if self.is_fresh(record.head, &now_ms) => {
-                self.take_found(&view.found(i, slot, record), want, mark)
-            }
-            _ => self.lookup_extended(key.bytes, key.hash, now_ms, want, mark),
+        match self.current_record(view.stripe, slot, key, || time.now_ms()) {
+            Some(record) => self.take_found(&view.found(i, slot, record), want, mark),
+            None => self.lookup_further(view.bucket, view.version, i, slot, key.bytes, key.hash, time, want, mark),
         }
     }
 
-    /// The straight way to a record with an extension: the first candidate is the key's, and a value that has neither
-    /// expired nor been cleared. All other cases go to `lookup_slow`. The arguments fit in registers, so that the fast
-    /// path need not store anything to memory for this call; the bucket is in the processor's cache already.
+    /// The straight way to a record with tags, or whose expiry follows its reads, on which the fast path has come across it:
+    /// the first candidate is the key's, and a value that has neither expired nor been cleared, none of whose tags was
+    /// invalidated, and whose expiry is not to move now. All other cases go to `lookup_slow`. The arguments are numbers and
+    /// references, so that the fast path need not keep anything in memory for this call.
     #[inline(never)]
-    fn lookup_extended<T: Extract>(
+    #[expect(clippy::too_many_arguments, reason = "a struct of them would be in memory")]
+    fn lookup_further<T: Extract>(
         &self,
+        bucket: Words<'_, 8>,
+        version: u64,
+        i: usize,
+        slot: Slot,
         bytes: &[u8],
         hash: u64,
-        now_ms: impl Fn() -> u64,
+        time: impl ReadTime,
         want: &mut T,
         mark: bool,
     ) -> Look<T::Out> {
         let key = Key { bytes, hash };
-        let view = self.bucket_view(&key);
-        if view.version & 1 == 0 && view.candidates != 0 {
-            let (i, slot) = view.first();
-            if let Some((record, extension)) = self.extended_record(view.stripe, slot, &key)
-                && self.visibility_with(record.head, extension, &now_ms) == Visibility::Value
-            {
-                return self.take_found(&view.found(i, slot, record), want, mark);
-            }
+        let stripe = self.stripe_of(&key);
+        if let Some((record, extension, tags)) = self.any_extended_record(stripe, slot, &key)
+            && !self.is_any_tag_invalidated(tags, Invalidation::Hard)
+            && self.visibility_with(record.head, extension, || {
+                self.now_unless_due(record.head, extension, || time.now_ms())
+            }) == Visibility::Value
+        {
+            let view = BucketView { stripe, bucket, version, candidates: 1 << i };
+            return self.take_found(&view.found(i, slot, record), want, mark);
         }
-        self.lookup_slow(bytes, hash, now_ms, want, mark)
+        self.lookup_slow(bytes, hash, time, want, mark)
     }
 
     /// The slow path: a whole lookup that handles every case.
@@ -245,7 +276,7 @@ impl<M: Memory> Store<M> {
         &self,
         bytes: &[u8],
         hash: u64,
-        now_ms: impl Fn() -> u64,
+        time: impl ReadTime,
         want: &mut T,
         mark: bool,
     ) -> Look<T::Out> {
@@ -258,10 +289,18 @@ impl<M: Memory> Store<M> {
             let (i, slot) = view.first();
             view.candidates &= view.candidates - 1;
             let Some(record) = self.record_of(view.stripe, slot, &key) else { continue };
-            if !self.visibility(record.at, record.head, &now_ms).is_seen(T::SEES_ABSENCE) {
+            let extension = self.extension(record.at, record.head);
+            if !self.visibility_with(record.head, extension, || time.now_ms()).is_seen(T::SEES_ABSENCE) {
                 break;
             }
-            return self.take_found(&view.found(i, slot, record), want, mark);
+            let look = self.take_found(&view.found(i, slot, record), want, mark);
+            if let Look::Hit(taken) = &look
+                && T::is_use(taken)
+                && let Some(kept) = self.kept(record.head, extension, || time.now_ms())
+            {
+                time.keep(&key, kept);
+            }
+            return look;
         }
         view.missed()
     }
@@ -289,16 +328,61 @@ impl<M: Memory> Store<M> {
         Look::Hit(taken)
     }
 
-    /// [`record_of`](Self::record_of) for records without an extension only. The key's length then says where key and
-    /// value lie, so the processor need not wait for the header before it starts to load them.
+    /// The record of a slot, if it is the key's, has no tags, and is a value that has neither expired nor been cleared.
+    ///
+    /// Where the key lies depends on the kind of the record, by a branch: the processor goes on with the kind that it
+    /// expects, and need not wait for the header before it starts to load key and value.
     #[inline(always)]
-    pub(super) fn plain_record(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<CheckedRecord> {
-        let key_end = RECORD_LEN + round_up(key.bytes.len() as u64, 8);
-        let RingOffset { at, left } = self.place_of(stripe, slot, key_end / 8)?;
+    fn current_record(
+        &self,
+        stripe: u32,
+        slot: Slot,
+        key: &Key<'_>,
+        now_ms: impl Fn() -> u64,
+    ) -> Option<CheckedRecord> {
+        let (len, padded) = (key.bytes.len(), round_up(key.bytes.len() as u64, 8));
+        let plain_end = RECORD_LEN + padded;
+        let RingOffset { at, left } = self.place_of(stripe, slot, plain_end / 8)?;
         // A small record may begin anywhere in a cache line and end two lines later. Only the header says whether its
         // value is wanted, and the processor may not speculate so far ahead.
         self.mem.prefetch(at + 64);
         self.mem.prefetch(at + 128);
+        let row = self.mem.row(at, (plain_end / 8) as usize);
+        let head = Head::of(row);
+        if head.units() > left {
+            return None;
+        }
+        let (key_row, key_end) = if head.is_plain_with(len) {
+            self.is_fresh(head, now_ms).then(|| (row.starting_at(KEY_FROM), plain_end))?
+        } else {
+            let key_at = RECORD_LEN + EXTENSION_LEN;
+            let is_value = self.is_extended_value(at, head, len, now_ms) && key_at + padded <= left * 8;
+            is_value.then(|| (self.mem.row(at + key_at, (padded / 8) as usize), key_at + padded))?
+        };
+        let value_len = (head.units() * 8).checked_sub(key_end + head.slack())? as usize;
+        key_row.holds(0, key.bytes).then_some(CheckedRecord { at, head, value_at: at + key_end, value_len })
+    }
+
+    /// Whether a record has an extension, but no tags, and a key of this length, and is a value that has neither expired
+    /// nor been cleared, and whose expiry does not follow its reads. The record lies within its ring.
+    #[inline(always)]
+    fn is_extended_value(&self, at: u64, head: Head, key_len: usize, now_ms: impl Fn() -> u64) -> bool {
+        head.is_extended_with(key_len) && head.units() * 8 >= RECORD_LEN + EXTENSION_LEN && {
+            let extension = self.extension_without_tags(at);
+            // A record whose expiry follows its reads goes another way, as if it had expired.
+            let now_ms = || if extension.is_idle() { u64::MAX } else { now_ms() };
+            self.visibility_with(head, extension, now_ms) == Visibility::Value
+        }
+    }
+
+    /// [`record_of`](Self::record_of) for a record without an extension, at a place. The key's length then says where key
+    /// and value lie.
+    #[inline(always)]
+    pub(super) fn plain_record(&self, RingOffset { at, left }: RingOffset, key: &Key<'_>) -> Option<CheckedRecord> {
+        let key_end = RECORD_LEN + round_up(key.bytes.len() as u64, 8);
+        if key_end / 8 > left {
+            return None;
+        }
         let row = self.mem.row(at, (key_end / 8) as usize);
         let head = Head::of(row);
         if !head.is_plain_with(key.bytes.len()) || head.units() > left {
@@ -308,9 +392,9 @@ impl<M: Memory> Store<M> {
         row.holds(KEY_FROM, key.bytes).then_some(CheckedRecord { at, head, value_at: at + key_end, value_len })
     }
 
-    /// [`plain_record`](Self::plain_record) for records with an extension, which it loads, too.
+    /// [`plain_record`](Self::plain_record) for records with an extension, but no tags.
     #[inline(always)]
-    fn extended_record(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<(CheckedRecord, Extension)> {
+    pub(super) fn extended_record(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<CheckedRecord> {
         let key_at = RECORD_LEN + EXTENSION_LEN;
         let key_end = key_at + round_up(key.bytes.len() as u64, 8);
         let RingOffset { at, left } = self.place_of(stripe, slot, key_end / 8)?;
@@ -320,9 +404,35 @@ impl<M: Memory> Store<M> {
             return None;
         }
         let value_len = (head.units() * 8).checked_sub(key_end + head.slack())? as usize;
-        let extension = Extension { soft_expiry: row.get(4), created: row.get(5), flags: row.get(6) };
         let record = CheckedRecord { at, head, value_at: at + key_end, value_len };
-        row.holds((key_at / 8) as usize, key.bytes).then_some((record, extension))
+        row.holds((key_at / 8) as usize, key.bytes).then_some(record)
+    }
+
+    /// [`extended_record`](Self::extended_record) for records with or without tags, whose words come apart.
+    #[inline(always)]
+    fn any_extended_record<'a>(
+        &'a self,
+        stripe: u32,
+        slot: Slot,
+        key: &Key<'_>,
+    ) -> Option<(CheckedRecord, Extension, Row<'a>)> {
+        const TAGS_FROM: u64 = RECORD_LEN + EXTENSION_LEN;
+        let RingOffset { at, left } = self.place_of(stripe, slot, TAGS_FROM / 8)?;
+        let row = self.mem.row(at, (TAGS_FROM / 8) as usize);
+        let head = Head::of(row);
+        let tag_words = head.tag_words();
+        if !head.is_any_extended_with(key.bytes.len()) || head.units() > left {
+            return None;
+        }
+        let extension = Extension { soft_expiry: row.get(4), created: row.get(5), flags: row.get(6), tags: None };
+        let key_at = TAGS_FROM + tag_words * 8;
+        let key_end = key_at + round_up(key.bytes.len() as u64, 8);
+        // The words of tags and the key lie within the record if its value does.
+        let value_len = (head.units() * 8).checked_sub(key_end + head.slack())? as usize;
+        let words = self.mem.row(at + TAGS_FROM, ((key_end - TAGS_FROM) / 8) as usize);
+        let record = CheckedRecord { at, head, value_at: at + key_end, value_len };
+        let tags = words.first(tag_words as usize);
+        words.holds(tag_words as usize, key.bytes).then_some((record, extension, tags))
     }
 
     /// The record a slot points to, if it is this key's and its lengths lie within its ring.
@@ -369,14 +479,21 @@ impl<M: Memory> Store<M> {
     /// Prefetches the first lines of the record that a lookup in this bucket will load.
     #[inline(always)]
     pub(crate) fn prefetch_record(&self, view: &BucketView<'_>) {
+        self.see_record(*view);
+    }
+
+    /// [`prefetch_record`](Self::prefetch_record) for a writer, which goes on with what it sees.
+    #[inline(always)]
+    pub(crate) fn see_record<'a>(&self, view: BucketView<'a>) -> SeenBucket<'a> {
+        let nowhere = SeenBucket { view, slot: Slot::EMPTY, place: RingOffset { at: 0, left: 0 } };
         if view.candidates == 0 {
-            return;
+            return nowhere;
         }
         let (_, slot) = view.first();
-        if let Some(place) = self.place_of(view.stripe, slot, RECORD_LEN / 8) {
-            // A small record may begin anywhere in a cache line and end two lines later.
-            (0..3).for_each(|line| self.mem.prefetch(place.at + line * 64));
-        }
+        let Some(place) = self.place_of(view.stripe, slot, RECORD_LEN / 8) else { return nowhere };
+        // A small record may begin anywhere in a cache line and end two lines later.
+        (0..3).for_each(|line| self.mem.prefetch(place.at + line * 64));
+        SeenBucket { view, slot, place }
     }
 
     /// A bucket of which only the word `i` is looked at, whatever the key of its slot.

@@ -15,7 +15,8 @@ use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
 
 impl<M: Memory> StripeGuard<'_, M> {
-    /// Rebuilds the stripe's index from its rings. Records that are damaged, or not of the current epochs, are dropped.
+    /// Rebuilds the stripe's index from its rings. Records that are damaged, or not of the current epochs, or that bear a
+    /// clock of tags that the file lost, are dropped.
     #[cold]
     pub(super) fn rebuild(&mut self) {
         self.end(); // An intent from before the crash names slots that no longer exist.
@@ -97,6 +98,7 @@ impl<M: Memory> StripeGuard<'_, M> {
             && super::record::is_sound(&key, value, head, extension, self.location(slot))
             && head.epoch() <= epochs.current()
             && extension.namespace_epoch() <= self.store.namespace_epochs(extension.namespace()).current()
+            && self.store.has_known_clock(&extension)
             && self.store.visibility_with(head, extension, || self.now_ms()).is_seen(true);
         if stays {
             self.link_newest(&key, slot, head);

@@ -1,13 +1,15 @@
 //! The record: header, extension, key and value of one item, as it lies in a ring.
 //!
 //! ```text
-//! word 0  shape   63..32 allocated units | 31..16 key length | 15..8 unused | 7..0 kind     never changes
+//! word 0  shape   63..32 allocated units | 31..16 key length | 15..12 unused | 11..8 words of tags | 7..0 kind
+//!                 never changes
 //! word 1  seal    63..40 epoch | 39..32 unused bytes behind the value | 31..0 checksum
 //! word 2  stamp
 //! word 3  expiry  63 dead | 62..44 check bits | 43..0 milliseconds since 1970, 0: never
-//! [word 4 soft expiry   62..44 check bits | 43..0 milliseconds, 0: never
+//! [word 4 soft expiry   63 idle | 62..44 check bits | 43..0 milliseconds, 0: never
 //!  word 5 created       63..24 hundredths of a second since 1970 | 23..0 epoch of the namespace
 //!  word 6 flags         63 no value | 62..48 cost | 47..32 namespace | 31..0 caller's flags]   only kind 2
+//! [tags   2 to 5 words, see `tag_words`]                                                        only kind 2, if any
 //! key, padded to 8 bytes with zeros
 //! value, padded to 8 bytes
 //! ```
@@ -18,17 +20,23 @@
 //! place (`touch`) and have check bits of their own.
 
 use super::slot::Ring;
+use super::tag_words::{TagNumbers, TagWords, WORDS, tag_words};
 use crate::clock::LAST_TIME;
 use crate::hash::Key;
+use crate::shm::Step;
 use crate::shm::layout::{EXTENSION_LEN, RECORD_LEN, round_up};
-use crate::shm::memory::Row;
+use crate::shm::memory::{Row, Words};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const KIND_PLAIN: u64 = 1;
 const KIND_EXTENDED: u64 = 2;
 const KIND_PAD: u64 = 3;
+/// The words of tags in `shape` begin at this bit.
+const TAGS_AT: u32 = 8;
 
 const DEAD: u64 = 1 << 63;
+/// Set in `soft_expiry`: reads move the record's expiry.
+const IDLE: u64 = 1 << 63;
 const TIME_BITS: u32 = 44;
 const TIME: u64 = (1 << TIME_BITS) - 1;
 const CHECK_BITS: u32 = 19;
@@ -75,6 +83,22 @@ pub(crate) fn timed(ms: u64, stamp: u64) -> u64 {
     (mix(ms ^ stamp.rotate_left(20)) >> (64 - CHECK_BITS)) << TIME_BITS | ms
 }
 
+/// The soft expiry of a record, and whether reads move its expiry. The check bits cover both.
+#[inline]
+fn soft_word(ms: u64, is_idle: bool, stamp: u64) -> u64 {
+    if is_idle { IDLE | timed(ms, !stamp) } else { timed(ms, stamp) }
+}
+
+/// The expiry of a record that has, or had, a slot.
+pub(crate) fn without_dead(expiry: u64) -> u64 {
+    expiry & !DEAD
+}
+
+/// The epoch of the cache in a seal.
+pub(crate) fn epoch_of(seal: u64) -> u64 {
+    seal >> 40
+}
+
 /// The first four words of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -91,6 +115,13 @@ impl Head {
         Self { shape: row.get(0), seal: row.get(1), stamp: row.get(2), expiry: row.get(3) }
     }
 
+    /// Stores the header to its words.
+    #[inline(always)]
+    pub(super) fn store(self, step: Step, words: Words<'_, 4>) {
+        let Self { shape, seal, stamp, expiry } = self;
+        [shape, seal, stamp, expiry].into_iter().enumerate().for_each(|(i, word)| words.at(i).set(step, word));
+    }
+
     pub(crate) fn is_pad(self) -> bool {
         self.shape & 0xffff == KIND_PAD
     }
@@ -99,7 +130,10 @@ impl Head {
     /// written.
     #[inline]
     pub(crate) fn is_record(self) -> bool {
-        matches!(self.shape & 0xffff, KIND_PLAIN | KIND_EXTENDED)
+        match self.shape & 0xffff {
+            KIND_PLAIN | KIND_EXTENDED => true,
+            other => other & 0xff == KIND_EXTENDED && WORDS.contains(&(other >> TAGS_AT)),
+        }
     }
 
     #[inline]
@@ -119,6 +153,21 @@ impl Head {
         self.shape & 0xffff_ffff == (key_len as u64) << 16 | KIND_EXTENDED
     }
 
+    /// [`is_extended_with`](Self::is_extended_with) for a record with or without tags.
+    #[inline(always)]
+    pub(crate) fn is_any_extended_with(self, key_len: usize) -> bool {
+        // A bit for each number of words.
+        const ANY: u64 = 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5;
+        const _: () = assert!(*WORDS.start() == 2 && *WORDS.end() == 5);
+        self.shape & 0xffff_f0ff == (key_len as u64) << 16 | KIND_EXTENDED && ANY >> self.tag_words() & 1 == 1
+    }
+
+    /// Words of tags behind the extension.
+    #[inline]
+    pub(crate) fn tag_words(self) -> u64 {
+        self.shape >> TAGS_AT & 0xf
+    }
+
     #[inline]
     pub(crate) fn key_len(self) -> u64 {
         self.shape >> 16 & 0xffff
@@ -133,7 +182,7 @@ impl Head {
     /// From the record's start to its key, in bytes.
     #[inline]
     pub(crate) fn key_at(self) -> u64 {
-        if self.is_extended() { RECORD_LEN + EXTENSION_LEN } else { RECORD_LEN }
+        if self.is_extended() { RECORD_LEN + EXTENSION_LEN + self.tag_words() * 8 } else { RECORD_LEN }
     }
 
     /// From the record's start to its value, in bytes.
@@ -156,7 +205,7 @@ impl Head {
     /// Epoch of the cache at which the record was written.
     #[inline]
     pub(crate) fn epoch(self) -> u64 {
-        self.seal >> 40
+        epoch_of(self.seal)
     }
 
     pub(crate) fn is_dead(self) -> bool {
@@ -184,12 +233,13 @@ impl Head {
     }
 }
 
-/// The words of the extension.
+/// The words of the extension, and those of the tags behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Extension {
     pub soft_expiry: u64,
     pub created: u64,
     pub flags: u64,
+    pub tags: Option<TagWords>,
 }
 
 /// Set in `flags`: the record says that the key has no value.
@@ -200,6 +250,13 @@ const COST_BITS: u32 = 11;
 const MOST_COST: u64 = ((1 << COST_BITS) - 1) << 15;
 
 impl Extension {
+    /// Stores the extension to its words, without the tags that follow it.
+    #[inline(always)]
+    pub(super) fn store(self, step: Step, words: Words<'_, 3>) {
+        let Self { soft_expiry, created, flags, tags: _ } = self;
+        [soft_expiry, created, flags].into_iter().enumerate().for_each(|(i, word)| words.at(i).set(step, word));
+    }
+
     pub(crate) fn caller_flags(self) -> u32 {
         self.flags as u32
     }
@@ -217,9 +274,25 @@ impl Extension {
         self.flags & ABSENCE != 0
     }
 
+    /// Whether the record expires when nobody has read it for the idle time of its namespace.
+    #[inline(always)]
+    pub(crate) fn is_idle(self) -> bool {
+        self.soft_expiry & IDLE != 0
+    }
+
+    /// The soft expiry of a record whose expiry no longer moves.
+    pub(crate) fn soft_without_idle(self, stamp: u64) -> u64 {
+        soft_word(self.soft_expires_ms(), false, stamp)
+    }
+
     /// Soft expiry in milliseconds since 1970; 0: never.
     pub(crate) fn soft_expires_ms(self) -> u64 {
         self.soft_expiry & TIME
+    }
+
+    /// Wall time of the creation, in milliseconds since 1970, to the hundredth of a second.
+    pub(crate) fn created_ms(self) -> u64 {
+        (self.created >> EPOCH_BITS) * 10
     }
 
     /// How long the creation of the value took, in milliseconds, cut to its eleven leading bits.
@@ -234,14 +307,17 @@ impl Extension {
             flags: self.caller_flags(),
             namespace: self.namespace(),
             soft_expires_ms: self.soft_expires_ms(),
-            created_ms: (self.created >> EPOCH_BITS) * 10,
+            created_ms: self.created_ms(),
             cost_ms: self.cost_ms(),
             is_absence: self.is_absence(),
+            is_idle: self.is_idle(),
+            tags: self.tags.map_or_else(TagNumbers::default, |tags| tags.tags()),
+            tag_clock: self.tags.map_or(0, |tags| tags.clock()),
         }
     }
 
     fn soft_is_sound(self, stamp: u64) -> bool {
-        self.soft_expiry == timed(self.soft_expiry & TIME, stamp)
+        self.soft_expiry == soft_word(self.soft_expires_ms(), self.is_idle(), stamp)
     }
 }
 
@@ -259,14 +335,21 @@ pub(crate) struct Metadata {
     pub cost_ms: u64,
     /// Whether the record says that the key has no value.
     pub is_absence: bool,
+    /// Whether reads move the record's expiry: see [`Extension::is_idle`].
+    pub is_idle: bool,
+    pub tags: TagNumbers,
+    /// The clock of tags from before the old value was read or the creation began. Without tags it is not stored.
+    pub tag_clock: u64,
 }
 
 impl Metadata {
     /// This metadata if a plain write must store it: the creation time alone does not count.
     #[inline]
     pub(crate) fn if_any(self) -> Option<Self> {
-        let Self { flags, namespace, soft_expires_ms, created_ms: _, cost_ms, is_absence } = self;
-        (flags != 0 || namespace != 0 || soft_expires_ms != 0 || cost_ms != 0 || is_absence).then_some(self)
+        // Only a record of a namespace follows an idle time.
+        let Self { flags, namespace, soft_expires_ms, cost_ms, is_absence, tags, .. } = self;
+        let is_any = flags != 0 || namespace != 0 || soft_expires_ms != 0 || cost_ms != 0 || is_absence;
+        (is_any || !tags.is_empty()).then_some(self)
     }
 
     fn extension(&self, stamp: u64, namespace_epoch: u64) -> Extension {
@@ -274,12 +357,13 @@ impl Metadata {
         let shift = (64 - cost.leading_zeros()).saturating_sub(COST_BITS);
         let absence = if self.is_absence { ABSENCE } else { 0 };
         Extension {
-            soft_expiry: timed(self.soft_expires_ms, stamp),
+            soft_expiry: soft_word(self.soft_expires_ms, self.is_idle, stamp),
             created: (self.created_ms / 10) << EPOCH_BITS | namespace_epoch & EPOCH_MASK,
             flags: absence
                 | (u64::from(shift) << COST_BITS | cost >> shift) << COST_AT
                 | u64::from(self.namespace) << 32
                 | u64::from(self.flags),
+            tags: TagWords::pack(self.tag_clock, &self.tags),
         }
     }
 }
@@ -312,9 +396,12 @@ pub(crate) struct NewRecord<'a> {
 impl<'a> NewRecord<'a> {
     #[inline(always)]
     pub(crate) fn new(key: Key<'a>, value: &'a [u8], expires_ms: u64, metadata: Option<Metadata>) -> Self {
-        let (kind, key_at) = match metadata {
+        let (kind, key_at) = match &metadata {
             None => (KIND_PLAIN, RECORD_LEN),
-            Some(_) => (KIND_EXTENDED, RECORD_LEN + EXTENSION_LEN),
+            Some(metadata) => {
+                let words = metadata.tags.words();
+                (words << TAGS_AT | KIND_EXTENDED, RECORD_LEN + EXTENSION_LEN + words * 8)
+            }
         };
         let key_len = key.bytes.len() as u64;
         let used = key_at + round_up(key_len, 8) + value.len() as u64;
@@ -337,6 +424,12 @@ impl<'a> NewRecord<'a> {
             && allocated <= IN_PLACE_LIMIT
             && allocated.wrapping_sub(self.used) <= MAX_SLACK
             && !head.is_dead()
+    }
+
+    /// The numbers of the record's tags.
+    #[inline]
+    pub(crate) fn tags(&self) -> Option<&TagNumbers> {
+        self.metadata.as_ref().map(|metadata| &metadata.tags).filter(|tags| !tags.is_empty())
     }
 
     #[inline]
@@ -367,8 +460,8 @@ pub(crate) fn pad(units: u64) -> u64 {
 /// Bytes that a record of these lengths takes in the arena, its header included.
 ///
 /// Keys and values are padded to eight bytes each. A record takes 24 bytes more if it has flags of the caller other
-/// than 0, a soft expiry or a namespace, or if its value was created by
-/// [`Cache::get_or_create`](crate::Cache::get_or_create) or a method like it.
+/// than 0, a soft expiry, tags or a namespace, or if its value was created by
+/// [`Cache::get_or_create`](crate::Cache::get_or_create) or a method like it. For tags see [`tagged_record_size`].
 ///
 /// ```
 /// assert_eq!(kennel::record_size(16, 64), 112);
@@ -376,6 +469,21 @@ pub(crate) fn pad(units: u64) -> u64 {
 #[must_use]
 pub const fn record_size(key_len: usize, value_len: usize) -> u64 {
     RECORD_LEN + round_up(key_len as u64, 8) + round_up(value_len as u64, 8)
+}
+
+/// [`record_size`] of a record with this number of different tags. Tags take 40 bytes, of which 24 are those that flags
+/// or a namespace take, too, and 8 more for each four of them after the first four.
+///
+/// ```
+/// use kennel::{record_size, tagged_record_size};
+/// assert_eq!(tagged_record_size(16, 64, 0), record_size(16, 64));
+/// assert_eq!(tagged_record_size(16, 64, 4), record_size(16, 64) + 40);
+/// assert_eq!(tagged_record_size(16, 64, 5), record_size(16, 64) + 48);
+/// ```
+#[must_use]
+pub const fn tagged_record_size(key_len: usize, value_len: usize, tags: usize) -> u64 {
+    let plain = record_size(key_len, value_len);
+    if tags == 0 { plain } else { plain + EXTENSION_LEN + 8 * tag_words(tags) as u64 }
 }
 
 /// Odd factors for the words that a checksum covers, so that exchanging two of the words changes it. They are the
@@ -397,8 +505,10 @@ fn checksum(sum: u64, head: Head, extension: impl FnOnce() -> Extension, locatio
         .wrapping_add((head.seal >> 32).wrapping_mul(of_seal))
         .wrapping_add(head.stamp.wrapping_mul(of_stamp));
     if head.is_extended() {
-        let Extension { created, flags, .. } = extension();
+        let Extension { created, flags, tags, .. } = extension();
         sum = sum.wrapping_add(created.wrapping_mul(of_created)).wrapping_add(flags.wrapping_mul(of_flags));
+        // One after the other, so that exchanging two of the words changes the sum.
+        sum = tags.iter().flat_map(TagWords::as_slice).fold(sum, |sum, &word| mix(sum ^ word));
     }
     let sum = mix(sum);
     (sum ^ sum >> 32) as u32 ^ location.salt()
@@ -423,110 +533,4 @@ pub(crate) fn reseal(seal: u64, from: RecordLocation, to: RecordLocation) -> u64
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EPOCHS: RecordEpochs = RecordEpochs { cache: 77, namespace: 5 };
-
-    fn location(position: u64) -> RecordLocation {
-        RecordLocation { stripe: 3, ring: Ring::Small, position }
-    }
-
-    fn draft<'a>(key: &'a [u8], value: &'a [u8], flags: u32) -> NewRecord<'a> {
-        let metadata = Metadata { flags, ..Metadata::default() }.if_any();
-        NewRecord::new(Key::new(key, 9), value, 1_700_000_000_000, metadata)
-    }
-
-    #[test]
-    fn lengths_come_back_from_the_header() {
-        for (key, value, flags) in [(0, 0, 0), (1, 1, 0), (8, 8, 5), (16, 64, 0), (9, 255, 1), (65_535, 7, 0)] {
-            let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
-            let draft = draft(&key, &value, flags);
-            let head = draft.head(draft.units(), 5, location(0), EPOCHS);
-            assert!(head.is_record() && !head.is_pad() && !head.is_dead());
-            assert_eq!(head.key_len(), key.len() as u64);
-            assert_eq!(head.value_len(), Some(value.len() as u64));
-            assert_eq!((head.epoch(), head.expires_ms()), (77, 1_700_000_000_000));
-            let grown = draft.head(draft.units() + 20, 5, location(0), EPOCHS);
-            assert_eq!(grown.value_len(), Some(value.len() as u64));
-        }
-    }
-
-    #[test]
-    fn a_changed_bit_anywhere_is_found() {
-        let d = draft(b"key", b"some value", 8);
-        let head = d.head(d.units(), 123, location(40), EPOCHS);
-        let sound = |key: &[u8], value: &[u8], head, ext, at| is_sound(&Key::new(key, 9), value, head, ext, at);
-        assert!(sound(b"key", b"some value", head, d.extension(123, EPOCHS), location(40)));
-        assert!(!sound(b"kez", b"some value", head, d.extension(123, EPOCHS), location(40)));
-        assert!(!sound(b"key", b"some valuf", head, d.extension(123, EPOCHS), location(40)));
-        assert!(!sound(b"key", b"some value", head, d.extension(123, EPOCHS), location(41)));
-        assert!(!sound(
-            b"key",
-            b"some value",
-            head,
-            d.extension(123, EPOCHS),
-            RecordLocation { ring: Ring::Main, ..location(40) }
-        ));
-        assert!(!sound(
-            b"key",
-            b"some value",
-            head,
-            d.extension(123, EPOCHS),
-            RecordLocation { stripe: 4, ..location(40) }
-        ));
-        for bit in 0..64 {
-            let flip = 1u64 << bit;
-            assert!(!sound(
-                b"key",
-                b"some value",
-                Head { seal: head.seal ^ flip, ..head },
-                d.extension(123, EPOCHS),
-                location(40)
-            ));
-            assert!(!sound(
-                b"key",
-                b"some value",
-                Head { stamp: head.stamp ^ flip, ..head },
-                d.extension(123, EPOCHS),
-                location(40)
-            ));
-            let expiry = Head { expiry: head.expiry ^ flip, ..head };
-            assert_eq!(
-                sound(b"key", b"some value", expiry, d.extension(123, EPOCHS), location(40)),
-                bit == 63,
-                "a dead mark is not damage"
-            );
-            let ext = Extension { flags: d.extension(123, EPOCHS).flags ^ flip, ..d.extension(123, EPOCHS) };
-            assert!(!sound(b"key", b"some value", head, ext, location(40)));
-        }
-    }
-
-    #[test]
-    fn a_move_needs_no_second_hash() {
-        let d = draft(b"key", b"value", 0);
-        let mut head = d.head(d.units(), 123, location(40), EPOCHS);
-        let to = RecordLocation { stripe: 3, ring: Ring::Main, position: 999 };
-        head.seal = reseal(head.seal, location(40), to);
-        assert!(is_sound(&d.key, b"value", head, Extension::default(), to));
-    }
-
-    #[test]
-    fn what_lies_beside_a_value_comes_back() {
-        for cost_ms in [0, 1, 2047, 2048, 4096, 65_536, MOST_COST] {
-            let metadata = Metadata {
-                flags: u32::MAX,
-                namespace: u16::MAX,
-                soft_expires_ms: LAST_TIME,
-                created_ms: 1_700_000_000_120,
-                cost_ms,
-                is_absence: cost_ms == 1,
-            };
-            assert_eq!(metadata.extension(5, EPOCH_MASK).metadata(), metadata);
-        }
-        let rough = Metadata { cost_ms: 10_001, ..Metadata::default() }.extension(5, 0).cost_ms();
-        assert!((9_996..=10_001).contains(&rough), "{rough}");
-        let most = Metadata { cost_ms: u64::MAX, ..Metadata::default() }.extension(5, 0).cost_ms();
-        assert_eq!(most, MOST_COST, "a day or longer");
-    }
-}
+mod tests;

@@ -6,9 +6,11 @@
 
 use super::counters::StripeCount;
 use super::evict::is_known;
+use super::find::Entry;
 use super::record::{NewRecord, RecordEpochs};
 use super::slot::{Ring, Slot};
-use super::stripe_guard::{Entry, StripeGuard, slots};
+use super::stripe_guard::{StripeGuard, slots};
+use crate::hash::Key;
 use crate::shm::Memory;
 
 /// How an item was used in the file from which it was saved.
@@ -40,7 +42,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         let old = if bucket.get() == before { entry.copied() } else { self.find(&draft.key) };
         let spare = match old {
             Some(old) => Some(old.slot_at),
-            None => self.spare_slot(draft),
+            None => self.spare_slot(&draft.key),
         };
         let Some(slot_at) = spare else { return false };
         self.count(StripeCount::Sets);
@@ -71,7 +73,7 @@ impl<M: Memory> StripeGuard<'_, M> {
     }
 
     /// A ring with room for a record, and its head: the ring in which the item was, else the other one.
-    fn free_spot(&mut self, ring: Ring, units: u64) -> Option<(Ring, u64)> {
+    pub(super) fn free_spot(&mut self, ring: Ring, units: u64) -> Option<(Ring, u64)> {
         let other = if ring == Ring::Main { Ring::Small } else { Ring::Main };
         let fits = |this: &Self, ring| ring == Ring::Main || units <= this.shape(Ring::Small).units / 4;
         [ring, other].into_iter().find_map(|ring| {
@@ -108,11 +110,11 @@ impl<M: Memory> StripeGuard<'_, M> {
 
     /// A slot for a key that has none, unless an item of the cache would have to leave it. A record that has expired, or
     /// was invalidated, leaves its slot.
-    fn spare_slot(&mut self, draft: &NewRecord<'_>) -> Option<u64> {
-        let bucket_at = self.store.bucket_of(&draft.key);
+    pub(super) fn spare_slot(&mut self, key: &Key<'_>) -> Option<u64> {
+        let bucket_at = self.store.bucket_of(key);
         let is_spare = |slot_at: &u64| !self.slot(*slot_at).is_live();
         let spare = || slots(bucket_at).filter(is_spare).min_by_key(|&at| self.slot(at).cost());
-        self.ghost_of(&draft.key).or_else(spare).or_else(|| {
+        self.ghost_of(key).or_else(spare).or_else(|| {
             let slot_at = slots(bucket_at).find(|&slot_at| self.is_gone(self.slot(slot_at)))?;
             self.evict_for_index(slot_at, self.slot(slot_at));
             Some(slot_at)

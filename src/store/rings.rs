@@ -36,6 +36,14 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         self.shape(ring).holds(self.tail(ring), self.ring_head(ring), slot.position())
     }
 
+    /// [`is_held`](Self::is_held) for a slot whose position is checked against its ring by whoever loads the record.
+    #[inline(always)]
+    pub(super) fn is_between_ends(&self, slot: Slot) -> bool {
+        let ([small_tail, small_head], [main_tail, main_head]) = self.ends.positions();
+        let (tail, head) = if slot.ring() == Ring::Main { (main_tail, main_head) } else { (small_tail, small_head) };
+        (tail..head).contains(&slot.position())
+    }
+
     /// Moves the head to `position`: everything before it is now part of the ring, as complete records or pads.
     #[inline]
     pub(super) fn set_head(&self, ring: Ring, position: u64) {

@@ -8,15 +8,16 @@
 
 use super::counters::StripeCount;
 use super::ends::Ends;
-use super::epochs::{CrashState, Epochs, NamespaceEpochs};
+use super::epochs::{CrashState, Epochs, NamespaceEpochs, NamespaceId};
 use super::intent::Intent;
-use super::read::{CheckedRecord, ERA_SHIFT};
-use super::record::{Extension, Head, NewRecord, RecordEpochs, RecordLocation, mix, reseal};
+use super::read::ERA_SHIFT;
+use super::record::{Head, NewRecord, RecordEpochs, RecordLocation, mix, reseal};
 use super::slot::{Ring, Slot};
 use super::table::Store;
+use super::tag_words::TagWords;
 use crate::hash::Key;
 use crate::shm::atomics::{Ordering, fence};
-use crate::shm::layout::{BUCKET_LEN, RECORD_LEN, RingShape, SLOTS, STRIPE_LEN, at};
+use crate::shm::layout::{BUCKET_LEN, EXTENSION_LEN, RECORD_LEN, RingShape, SLOTS, STRIPE_LEN, at};
 use crate::shm::memory::{Word, Words};
 use crate::shm::{Memory, Step};
 use crate::sync::locks::RegionGuard;
@@ -50,6 +51,20 @@ pub(super) const SHORT_KEY: usize = 64;
 /// Words of a stripe's head.
 const HEAD_WORDS: usize = (STRIPE_LEN / 8) as usize;
 
+/// The head of a stripe, located before the stripe is locked.
+#[derive(Clone, Copy)]
+pub(crate) struct StripeHead<'a> {
+    stripe: u32,
+    words: Words<'a, HEAD_WORDS>,
+}
+
+impl<M: Memory> Store<M> {
+    #[inline(always)]
+    pub(crate) fn stripe_head(&self, stripe: u32) -> StripeHead<'_> {
+        StripeHead { stripe, words: self.mem.words(self.geometry.stripe(stripe)) }
+    }
+}
+
 /// A stripe whose lock is held. A function that takes `&mut StripeGuard` cannot run without the lock.
 pub(crate) struct StripeGuard<'a, M: Memory> {
     pub(super) store: &'a Store<M>,
@@ -69,21 +84,11 @@ pub(crate) struct StripeGuard<'a, M: Memory> {
     _lock: RegionGuard<'a>,
 }
 
-/// A key's record, found under the lock.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
-    pub slot_at: u64,
-    pub slot: Slot,
-    pub at: u64,
-    pub head: Head,
-    pub value_len: usize,
-}
-
 impl<'a, M: Memory> StripeGuard<'a, M> {
     /// Enters a locked stripe, and first completes what the previous holder left undone.
     ///
     /// # Errors
-    /// If the file was flushed and the flush mark cannot be withdrawn on the device.
+    /// If the file is closed, or was flushed and the flush mark cannot be withdrawn on the device.
     pub(crate) fn enter(
         store: &'a Store<M>,
         stripe: u32,
@@ -105,8 +110,26 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         who: &'a HolderId,
         lock: RegionGuard<'a>,
     ) -> std::io::Result<Self> {
+        store.must_be_open()?;
         let mut this = Self::new(store, stripe, wall, who, lock);
         this.settle()?;
+        Ok(this)
+    }
+
+    /// [`enter_to_claim`](Self::enter_to_claim) for the process that resizes the file, even if it has closed it. All
+    /// that is written is a repair.
+    pub(crate) fn enter_as_resizer(
+        store: &'a Store<M>,
+        stripe: u32,
+        wall: &'a dyn Wall,
+        who: &'a HolderId,
+        lock: RegionGuard<'a>,
+    ) -> std::io::Result<Self> {
+        let mut this = Self::new(store, stripe, wall, who, lock);
+        if !this.is_settled() {
+            store.mark_dirty_though_closed()?;
+            this.settle_marked();
+        }
         Ok(this)
     }
 
@@ -121,15 +144,46 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         lock: RegionGuard<'a>,
         work: impl FnOnce(&mut Self) -> R,
     ) -> std::io::Result<R> {
-        store.mark_dirty()?;
         let mut this = Self::new(store, stripe, wall, who, lock);
+        store.mark_dirty()?;
         this.settle()?;
+        Ok(work(&mut this))
+    }
+
+    /// [`within`](Self::within) for a `work` that uses the ends of the rings only through [`put`](Self::put), which
+    /// checks them before it makes room. An overwrite in place takes no room, and so pays nothing for that check.
+    #[inline(always)]
+    pub(crate) fn within_to_put<R>(
+        store: &'a Store<M>,
+        head: StripeHead<'a>,
+        wall: &'a dyn Wall,
+        who: &'a HolderId,
+        lock: RegionGuard<'a>,
+        work: impl FnOnce(&mut Self) -> R,
+    ) -> std::io::Result<R> {
+        // Made first, so that the lock is not moved: nothing before this can fail.
+        let mut this = Self::at(store, head, wall, who, lock);
+        store.mark_dirty()?;
+        if !this.is_settled_but_for_rings() {
+            this.settle_all()?;
+        }
         Ok(work(&mut this))
     }
 
     #[inline(always)]
     fn new(store: &'a Store<M>, stripe: u32, wall: &'a dyn Wall, who: &'a HolderId, lock: RegionGuard<'a>) -> Self {
-        let (epochs, head) = (store.epochs(), store.mem.words::<HEAD_WORDS>(store.geometry.stripe(stripe)));
+        Self::at(store, store.stripe_head(stripe), wall, who, lock)
+    }
+
+    #[inline(always)]
+    fn at(
+        store: &'a Store<M>,
+        StripeHead { stripe, words: head }: StripeHead<'a>,
+        wall: &'a dyn Wall,
+        who: &'a HolderId,
+        lock: RegionGuard<'a>,
+    ) -> Self {
+        let epochs = store.epochs();
         let ends = Ends::load(|field| head.get((field / 8) as usize));
         let (now_ms, scratch) = (Cell::new(None), Vec::new());
         Self { store, stripe, head, ends, wall, now_ms, who, epochs, scratch, _lock: lock }
@@ -143,15 +197,24 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
 
     #[inline(always)]
     fn is_settled(&self) -> bool {
+        self.is_settled_but_for_rings() && self.has_sane_rings()
+    }
+
+    #[inline(always)]
+    fn is_settled_but_for_rings(&self) -> bool {
         self.store.distrust(self.stripe) == CrashState::None
             && !Intent::is_in_flight(self.word(at!(Stripe.intent)).get())
-            && self.has_sane_rings()
             && self.word(at!(Stripe.live_epoch)).get() == self.epochs.hard()
     }
 
     #[cold]
     fn settle_all(&mut self) -> std::io::Result<()> {
         self.store.mark_dirty()?;
+        self.settle_marked();
+        Ok(())
+    }
+
+    fn settle_marked(&mut self) {
         match self.store.distrust(self.stripe) {
             CrashState::None if Intent::is_in_flight(self.word(at!(Stripe.intent)).get()) => self.repair(),
             CrashState::None => {}
@@ -162,7 +225,6 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
             self.empty();
         }
         self.count_for_current_epoch();
-        Ok(())
     }
 
     /// The time of this operation, in milliseconds since 1970. Each call returns the same time.
@@ -279,8 +341,13 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
     #[inline]
     pub(super) fn live_with(&self, removed: Option<u64>, added: Option<u64>) -> u64 {
         let epoch = self.word(at!(Stripe.live_epoch)).get();
-        let counts = |of: Option<u64>| u64::from(of.is_some_and(|of| of >= epoch));
-        self.word(at!(Stripe.live)).get().saturating_add(counts(added)).saturating_sub(counts(removed))
+        let counts = |of: Option<u64>| of.is_some_and(|of| of >= epoch);
+        let live = self.word(at!(Stripe.live)).get();
+        match (counts(added), counts(removed)) {
+            (true, false) => live.saturating_add(1),
+            (false, true) => live.saturating_sub(1),
+            _ => live,
+        }
     }
 
     #[inline]
@@ -307,8 +374,8 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
 
     /// The epochs for a record that is begun now. Nobody has looked at the old value yet.
     #[inline]
-    pub(crate) fn epochs_now(&self, namespace: u16) -> RecordEpochs {
-        RecordEpochs { cache: self.epoch(), namespace: self.store.namespace_epochs(namespace).current() }
+    pub(crate) fn epochs_now(&self, namespace: NamespaceId) -> RecordEpochs {
+        RecordEpochs { cache: self.epoch(), namespace: self.store.epochs_of(namespace).current() }
     }
 
     /// The epoch for a record that is begun in this hold of the lock.
@@ -344,25 +411,23 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
     /// Writes a record into memory that no slot points to.
     pub(super) fn write_record(&self, at: u64, draft: &NewRecord<'_>, head: Head, epochs: RecordEpochs) {
         let mem = &self.store.mem;
-        self.write_head(Step::RecordHeader, at, draft, head, epochs);
+        head.store(Step::RecordHeader, mem.words(at));
+        self.write_extension(Step::RecordHeader, at, draft, head, epochs);
         mem.copy_in(Step::RecordBody, at + head.key_at(), draft.key.bytes);
         mem.copy_in(Step::RecordBody, at + head.value_at(), draft.value);
     }
 
-    /// Writes a record's header, and its extension if it has one.
+    /// Writes the extension of the record at an offset, and its tags, if it has them.
     #[inline(always)]
-    pub(super) fn write_head(&self, step: Step, at: u64, draft: &NewRecord<'_>, head: Head, epochs: RecordEpochs) {
-        self.write_words(step, at, [head.shape, head.seal, head.stamp, head.expiry]);
+    pub(super) fn write_extension(&self, step: Step, at: u64, draft: &NewRecord<'_>, head: Head, epochs: RecordEpochs) {
         if head.is_extended() {
-            let Extension { soft_expiry, created, flags } = draft.extension(head.stamp, epochs);
-            self.write_words(step, at + RECORD_LEN, [soft_expiry, created, flags]);
+            let extension = draft.extension(head.stamp, epochs);
+            extension.store(step, self.store.mem.words(at + RECORD_LEN));
+            let tags_at = at + RECORD_LEN + EXTENSION_LEN;
+            for (i, &word) in extension.tags.iter().flat_map(TagWords::as_slice).enumerate() {
+                self.store.mem.word(tags_at + i as u64 * 8).set(step, word);
+            }
         }
-    }
-
-    #[inline]
-    fn write_words<const N: usize>(&self, step: Step, at: u64, words: [u64; N]) {
-        let shared = self.store.mem.words::<N>(at);
-        words.into_iter().enumerate().for_each(|(i, word)| shared.at(i).set(step, word));
     }
 
     /// Loads a whole record into private memory.
@@ -375,47 +440,6 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
     pub(super) fn store_record(&mut self, at: u64, seal: u64, from: RecordLocation, to: RecordLocation) {
         self.scratch[8..16].copy_from_slice(&reseal(seal, from, to).to_le_bytes());
         self.store.mem.copy_in(Step::RecordBody, at, &self.scratch);
-    }
-
-    /// The record of a key, even if it is expired or cleared.
-    #[inline(always)]
-    pub(crate) fn find(&self, key: &Key<'_>) -> Option<Entry> {
-        self.find_in(self.store.bucket_of(key), key)
-    }
-
-    /// [`find`](Self::find) in the key's bucket, already located.
-    #[inline(always)]
-    pub(crate) fn find_in(&self, bucket_at: u64, key: &Key<'_>) -> Option<Entry> {
-        let bucket = self.store.mem.words::<8>(bucket_at);
-        settle(bucket.at(0));
-        let candidates = M::matching(bucket, Slot::live_pattern(key)) & !1;
-        for slot_at in slots_in(bucket_at, candidates) {
-            let slot = self.slot(slot_at);
-            if self.is_held(slot)
-                && let Some(record) = self.record_of(slot, key)
-            {
-                let CheckedRecord { at, head, value_len, .. } = record;
-                return Some(Entry { slot_at, slot, at, head, value_len });
-            }
-        }
-        None
-    }
-
-    /// The record a slot points to, if it is this key's. Most records have no extension, so that form is tried first.
-    #[inline]
-    fn record_of(&self, slot: Slot, key: &Key<'_>) -> Option<CheckedRecord> {
-        let plain = self.store.plain_record(self.stripe, slot, key);
-        plain.or_else(|| self.store.record_of(self.stripe, slot, key))
-    }
-
-    /// The record of a key, if a read would return it.
-    pub(crate) fn find_current(&self, key: &Key<'_>) -> Option<Entry> {
-        self.find(key).filter(|entry| self.is_seen(entry, false))
-    }
-
-    /// Whether a caller sees the record.
-    pub(crate) fn is_seen(&self, entry: &Entry, sees_absence: bool) -> bool {
-        self.store.visibility(entry.at, entry.head, || self.now_ms()).is_seen(sees_absence)
     }
 
     /// The slot that points to the record at a position, found through the record's key.
@@ -514,7 +538,7 @@ pub(super) fn close_bucket(version: Word<'_>) {
 
 /// Makes an odd version even: the caller holds the lock, so the version's writer is dead.
 #[inline(always)]
-fn settle(version: Word<'_>) {
+pub(super) fn settle(version: Word<'_>) {
     if version.get() & 1 == 1 {
         close_bucket(version);
     }

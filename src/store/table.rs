@@ -3,9 +3,10 @@
 use super::epochs::{CrashState, Epochs, Invalidation};
 use super::record::{Extension, Head};
 use super::slot::{Ring, Slot};
+use super::tag_words::TagWords;
 use crate::hash::Key;
 use crate::shm::atomics::Ordering;
-use crate::shm::layout::{RECORD_LEN, RingShape, STATE_EPOCHS, STATE_REPLACED, STATE_UNVERIFIED, at};
+use crate::shm::layout::{EXTENSION_LEN, RECORD_LEN, RingShape, STATE_EPOCHS, STATE_REPLACED, STATE_UNVERIFIED, at};
 use crate::shm::memory::Word;
 use crate::shm::{Geometry, Memory};
 
@@ -38,6 +39,7 @@ pub(crate) struct RingOffset {
 }
 
 impl<M: Memory> Store<M> {
+    #[inline(always)]
     pub(crate) fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
         Key::new(bytes, self.seed)
     }
@@ -109,12 +111,40 @@ impl<M: Memory> Store<M> {
         Head::of(self.mem.row(at, (RECORD_LEN / 8) as usize))
     }
 
+    #[inline(always)]
     pub(crate) fn extension(&self, at: u64, head: Head) -> Extension {
         if !head.is_extended() {
             return Extension::default();
         }
+        Extension { tags: self.tag_words(at, head), ..self.extension_without_tags(at) }
+    }
+
+    /// The words of the extension of the record at an offset, which has one and lies within its ring.
+    #[inline(always)]
+    pub(super) fn extension_without_tags(&self, at: u64) -> Extension {
         let words = self.mem.words::<3>(at + RECORD_LEN);
-        Extension { soft_expiry: words.get(0), created: words.get(1), flags: words.get(2) }
+        Extension { soft_expiry: words.get(0), created: words.get(1), flags: words.get(2), tags: None }
+    }
+
+    /// The caller's flags of the record at an offset.
+    #[cfg(feature = "typed")]
+    #[inline(always)]
+    pub(crate) fn caller_flags(&self, at: u64, head: Head) -> u32 {
+        if !head.is_extended() {
+            return 0;
+        }
+        let flags = self.mem.words::<3>(at + RECORD_LEN).get(2);
+        Extension { flags, ..Extension::default() }.caller_flags()
+    }
+
+    /// The words of the tags of a record with an extension.
+    #[inline]
+    fn tag_words(&self, at: u64, head: Head) -> Option<TagWords> {
+        let len = head.tag_words() as usize;
+        (len > 0).then(|| {
+            let row = self.mem.row(at + RECORD_LEN + EXTENSION_LEN, len);
+            TagWords::load(len, |i| row.get(i))
+        })
     }
 
     /// The lineage of the values in the file. Equal stamps name equal values only within one lineage.

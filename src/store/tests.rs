@@ -1,7 +1,9 @@
 //! Tests of the engine on heap memory: against a map, over ring ends, with claims, and with deaths at every step.
 
 mod claims;
+mod copies;
 mod deaths;
+mod seen;
 
 use super::epochs::{Invalidation, NamespaceEpochs};
 use super::read::{Extract, Look, RecordRef};
@@ -30,7 +32,7 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(capacity: u64, mean_item: u64) -> Self {
-        Self::with(Shape { capacity, mean_item, stripes: 1, lock_regions: 1, seats: 1, namespaces: 4, claims: 2 })
+        Self::with(Shape { capacity, mean_item, namespaces: 4, claims: 2, tags: 64, ..Shape::SMALL })
     }
 
     fn with(shape: Shape) -> Self {
@@ -218,7 +220,7 @@ fn alone_random_operations_never_lie() {
         // Small values that are overwritten in place, values around that limit, and values that fill a quarter of the
         // ring.
         let mut engine = Engine::new(capacity, 60);
-        let largest = engine.store.geometry.largest_record() - 32 - 8;
+        let largest = engine.store.geometry.largest_record - 32 - 8;
         against_a_map(&mut engine, seed, steps, &[0, 1, 7, 8, 30, 200, 480, 500, 900.min(largest), largest], 60);
     }
 }

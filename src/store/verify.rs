@@ -4,6 +4,7 @@
 //! that must be equal. The code that reads live stripes then checks the copy.
 
 use super::claim::ClaimNumber;
+use super::epochs::LAST_GENERATION;
 use super::intent::Intent;
 use super::namespace::JITTER;
 use super::record::{Head, RecordLocation, is_sound};
@@ -57,7 +58,7 @@ impl<M: Memory> Store<M> {
         let g: &Geometry = &self.geometry;
         let parts = [
             (0, crate::shm::layout::HEADER_LEN),
-            (g.namespaces_at, g.stripes_at - g.namespaces_at),
+            (g.namespaces_at, g.histograms_at - g.namespaces_at),
             (g.stripe(stripe), g.stripe_len),
             (g.bucket(stripe, 0), g.buckets * BUCKET_LEN),
             (g.arena(stripe), g.small.bytes() + g.main.bytes()),
@@ -79,14 +80,19 @@ impl<M: Memory> Store<M> {
             structs.extend((0..g.shape.seats).map(|seat| ("Seat", g.seat(seat))));
             let namespaces = 0..u64::from(g.shape.namespaces);
             structs.extend(namespaces.map(|n| ("Namespace", g.namespaces_at + n * NAMESPACE_LEN)));
+            structs.extend((0..g.shape.histograms).filter_map(|n| Some(("Histogram", g.histogram(n)?))));
         }
         let words = structs.into_iter().flat_map(|(of, at)| {
             unused_fields(of).flat_map(move |(field, offset, size)| {
-                let (first, last) = ((offset / 8) as u64, ((offset + size - 1) / 8) as u64);
-                (first..=last).map(move |word| (of, field, at + word * 8))
+                (offset / 8..=(offset + size - 1) / 8).map(move |word| {
+                    // A field may be half a word.
+                    let is_in = |byte: usize| (offset..offset + size).contains(&(word * 8 + byte));
+                    let mask = u64::from_le_bytes(std::array::from_fn(|byte| if is_in(byte) { 0xff } else { 0 }));
+                    (of, field, at + word as u64 * 8, mask)
+                })
             })
         });
-        let found = words.map(|(of, field, at)| (of, field, at, self.mem.word(at).get()));
+        let found = words.map(|(of, field, at, mask)| (of, field, at, self.mem.word(at).get() & mask));
         let found = found.chain(self.unused_flags(stripe)).filter(|word| word.3 != 0);
         let problem = |(of, field, at, word): (&str, &str, u64, u64)| Problem {
             stripe,
@@ -96,11 +102,15 @@ impl<M: Memory> Store<M> {
         found.take(MOST_PROBLEMS).map(problem).collect()
     }
 
-    /// The unused bits of the flags of each namespace.
+    /// The unused bits of the flags and of the generation of each namespace.
     fn unused_flags(&self, stripe: u32) -> impl Iterator<Item = (&'static str, &'static str, u64, u64)> {
         let namespaces = if stripe == 0 { u64::from(self.geometry.shape.namespaces) } else { 0 };
-        let flags = (0..namespaces).map(|n| self.geometry.namespaces_at + n * NAMESPACE_LEN + at!(Namespace.flags));
-        flags.map(|at| ("Namespace", "flags", at, self.mem.word(at).get() & !JITTER))
+        let entries = (0..namespaces).map(|n| self.geometry.namespaces_at + n * NAMESPACE_LEN);
+        let fields =
+            [("flags", at!(Namespace.flags), JITTER), ("generation", at!(Namespace.generation), LAST_GENERATION)];
+        entries.flat_map(move |entry| {
+            fields.map(|(field, at, used)| ("Namespace", field, entry + at, self.mem.word(entry + at).get() & !used))
+        })
     }
 
     /// Copies a stripe without its lock; `None` if a writer was at work.
@@ -218,6 +228,10 @@ impl Check<'_> {
         if !is_sound(&key, &value, head, self.store.extension(at, head), location) {
             self.problem("checksum", here.clone());
         }
+        let (clock, tags) = (self.store.tag_clock(), self.store.extension(at, head).tags);
+        if let Some(tags) = tags.filter(|tags| tags.clock() > clock) {
+            self.problem("tag clocks", format!("{here}: clock {} above that of the file, {clock}", tags.clock()));
+        }
         let counter = self.word(at!(Stripe.stamp));
         if head.stamp > counter {
             self.problem("stamps", format!("{here}: stamp {} above the counter's {counter}", head.stamp));
@@ -319,14 +333,14 @@ impl Check<'_> {
             if !number.is_known() {
                 self.problem(
                     "claims",
-                    format!("claim {claim}: expected a state from 0 to 6, found {}", number.0 & 0xff),
+                    format!("claim {claim}: expected a state from 0 to 8, found {}", number.0 & 0xff),
                 );
             }
-            if !number.is_held() {
+            if !number.counts() {
                 continue;
             }
             if u64::from(claim) >= used {
-                self.problem("claims", format!("claim {claim} is held, but only {used} claims are in use"));
+                self.problem("claims", format!("claim {claim} is held or rests, but only {used} claims are in use"));
             }
             if number.number() > last {
                 let number = number.number();
@@ -335,6 +349,10 @@ impl Check<'_> {
             let seat = word(at!(Claim.owner)) >> 32;
             if seat >= self.store.geometry.shape.seats.into() {
                 self.problem("claims", format!("claim {claim}: its owner's seat {seat} lies beyond the last seat"));
+            }
+            // A key may be locked while it rests.
+            if !number.is_held() {
+                continue;
             }
             let hash = (word(at!(Claim.key_hash)), word(at!(Claim.key_hash) + 8));
             if let Some(other) = keys.insert(hash, claim) {

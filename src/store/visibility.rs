@@ -1,5 +1,6 @@
 //! Whether a record counts: one answer for reads, writes, evictions and rebuilds.
 
+use super::epochs::Invalidation;
 use super::record::{Extension, Head};
 use super::table::Store;
 use crate::shm::Memory;
@@ -13,7 +14,7 @@ pub(crate) enum Visibility {
     Absence,
     /// The record has expired.
     Expired,
-    /// The cache, or the record's namespace, was cleared after the record was written.
+    /// The cache, the record's namespace, or one of its tags was invalidated after the record was begun.
     Cleared,
 }
 
@@ -37,7 +38,10 @@ impl<M: Memory> Store<M> {
     #[inline(always)]
     pub(crate) fn visibility_with(&self, head: Head, extension: Extension, now_ms: impl FnOnce() -> u64) -> Visibility {
         let namespace = self.namespace_epochs(extension.namespace());
-        if head.epoch() < self.epochs().hard() || extension.namespace_epoch() < namespace.hard() {
+        if head.epoch() < self.epochs().hard()
+            || extension.namespace_epoch() < namespace.hard()
+            || extension.tags.is_some_and(|tags| self.is_tag_invalidated(&tags, Invalidation::Hard))
+        {
             Visibility::Cleared
         } else if head.is_expired(now_ms) {
             Visibility::Expired
@@ -48,9 +52,12 @@ impl<M: Memory> Store<M> {
         }
     }
 
-    /// Whether a record is older than the last soft invalidation of the cache or of its namespace.
+    /// Whether a record is older than the last soft invalidation of the cache, of its namespace or of one of its tags.
+    #[inline(always)]
     pub(crate) fn is_outdated(&self, head: Head, extension: Extension) -> bool {
         head.epoch() < self.epochs().soft()
-            || extension.namespace_epoch() < self.namespace_epochs(extension.namespace()).soft()
+            || (head.is_extended()
+                && (extension.namespace_epoch() < self.namespace_epochs(extension.namespace()).soft()
+                    || extension.tags.is_some_and(|tags| self.is_tag_invalidated(&tags, Invalidation::Soft))))
     }
 }

@@ -10,14 +10,15 @@
 //! ```
 
 use super::counters::StripeCount;
+use super::find::Entry;
 use super::intent::Intent;
 use super::record::{NewRecord, RecordEpochs, timed};
 use super::slot::{Ring, Slot};
-use super::stripe_guard::{Entry, StripeGuard, bucket_of, close_bucket, open_bucket, slots, slots_in};
+use super::stripe_guard::{StripeGuard, bucket_of, close_bucket, open_bucket, slots, slots_in};
 use crate::fault::{Fault, injected};
 use crate::hash::Key;
 use crate::shm::atomics::Ordering;
-use crate::shm::layout::at;
+use crate::shm::layout::{RECORD_LEN, at};
 use crate::shm::{Memory, Step};
 
 impl<M: Memory> StripeGuard<'_, M> {
@@ -37,21 +38,28 @@ impl<M: Memory> StripeGuard<'_, M> {
         self.count(StripeCount::Sets);
         match entry {
             Some(entry) if draft.fits_in(entry.head) => self.overwrite(entry, draft, epochs),
-            _ => self.insert(draft, entry, epochs),
+            // Copies are passed on, so that an overwrite need not have them in memory.
+            _ => self.insert(&{ *draft }, entry.copied(), epochs),
         }
     }
 
     /// Makes room at the head of a ring and writes a record there.
     #[inline(never)]
-    fn insert(&mut self, draft: &NewRecord<'_>, entry: Option<&Entry>, epochs: RecordEpochs) -> u64 {
+    fn insert(&mut self, draft: &NewRecord<'_>, entry: Option<Entry>, epochs: RecordEpochs) -> u64 {
+        // A holder that only puts has not checked the ends yet. Ends that cannot be right empty the stripe.
+        let is_sane = self.has_sane_rings();
+        if !is_sane {
+            self.empty();
+        }
+        let entry = entry.filter(|_| is_sane);
         let units = draft.units();
-        let ring = self.ring_for(&draft.key, entry, units);
+        let ring = self.ring_for(&draft.key, entry.as_ref(), units);
         let mut budget = self.budget();
         let bucket = self.store.mem.word(self.store.bucket_of(&draft.key));
         let before = bucket.get();
         let position = self.reserve(ring, units, &mut budget);
         // Making room may have moved or evicted records of this bucket, even this key's own.
-        let old = if bucket.get() == before { entry.copied() } else { self.find(&draft.key) };
+        let old = if bucket.get() == before { entry } else { self.find(&draft.key) };
         let slot_at = old.map_or_else(|| self.vacate(&draft.key), |old| old.slot_at);
         let stamp = self.append(draft, epochs, Slot::live(&draft.key, ring, position), slot_at, old);
         self.prefetch_departure(ring, units);
@@ -94,8 +102,8 @@ impl<M: Memory> StripeGuard<'_, M> {
     /// readers do not wait for a page fault.
     #[inline(always)]
     fn overwrite(&mut self, entry: &Entry, draft: &NewRecord<'_>, epochs: RecordEpochs) -> u64 {
-        let shape = self.store.mem.word(entry.at);
-        shape.set(Step::InPlace, shape.get());
+        let words = self.store.mem.words::<4>(entry.at);
+        words.at(0).set(Step::InPlace, words.get(0));
         let live = self.live_with(Some(entry.head.epoch()), Some(epochs.cache));
         let (version, slot) = self.version_and_slot(entry.slot_at);
         let slot = Slot(slot.get());
@@ -103,7 +111,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         let stamp = self.next_stamp();
         let head = draft.head(entry.head.units(), stamp, self.location(slot), epochs);
         open_bucket(version);
-        self.write_head(Step::InPlace, entry.at, draft, head, epochs);
+        head.store(Step::InPlace, words);
+        self.write_extension(Step::InPlace, entry.at, draft, head, epochs);
         self.store.mem.copy_in(Step::InPlace, entry.at + head.value_at(), draft.value);
         close_bucket(version);
         self.set_live(live);
@@ -119,7 +128,18 @@ impl<M: Memory> StripeGuard<'_, M> {
 
     /// Changes a record's expiry. It is one word, so no reader can see half of it. The bucket's version changes after it:
     /// a copy of the record that was made before is known to be out of date.
+    ///
+    /// The expiry of a record that followed its reads is fixed from now on. A death in between leaves it at what it was.
     pub(crate) fn touch(&mut self, entry: &Entry, expires_ms: u64) {
+        let extension = self.store.extension(entry.at, entry.head);
+        if extension.is_idle() {
+            let word = self.store.mem.word(entry.at + RECORD_LEN + at!(Extension.soft_expiry));
+            word.set(Step::Expiry, extension.soft_without_idle(entry.head.stamp));
+        }
+        self.set_expiry(entry, expires_ms);
+    }
+
+    pub(super) fn set_expiry(&mut self, entry: &Entry, expires_ms: u64) {
         let word = self.store.mem.word(entry.at + at!(Record.expiry));
         word.set(Step::Expiry, timed(expires_ms, entry.head.stamp));
         self.renew_bucket(bucket_of(entry.slot_at));
@@ -158,7 +178,7 @@ impl<M: Memory> StripeGuard<'_, M> {
 
     /// Finds a slot for a key that has none: its ghost's, an empty one, the oldest ghost's, or the least marked
     /// record's, which is evicted first.
-    fn vacate(&mut self, key: &Key<'_>) -> u64 {
+    pub(super) fn vacate(&mut self, key: &Key<'_>) -> u64 {
         let bucket_at = self.store.bucket_of(key);
         let spare = self.ghost_of(key).or_else(|| slots(bucket_at).min_by_key(|&at| self.slot(at).cost()));
         let slot_at = spare.unwrap_or(bucket_at + 8);

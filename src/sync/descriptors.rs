@@ -71,6 +71,11 @@ impl List {
         place.map(|place| self.0.swap_remove(place)).is_some()
     }
 
+    /// Notes that the descriptor of an entry holds no locks any more.
+    pub(super) fn holds_no_locks(&mut self, number: u64) {
+        self.0.iter_mut().filter(|entry| entry.number == number).for_each(|entry| entry.holds_locks = false);
+    }
+
     /// Closes every descriptor that holds locks. Called in a forked child.
     pub(super) fn close_locks(&mut self) {
         self.0.retain(|entry| {

@@ -214,6 +214,12 @@ impl<T> Drop for PerProcess<T> {
     }
 }
 
+/// The id of this process, which each process asks for once.
+pub(crate) fn own_pid() -> u32 {
+    static PID: PerProcess<u32> = PerProcess::new();
+    *PID.get().unwrap_or_else(|| PID.install(std::process::id()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

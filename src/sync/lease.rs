@@ -8,7 +8,8 @@
 //!   steps happen under the mutex that a fork takes first;
 //! * on a file system that is laid over others (overlayfs) the mapping belongs to the file beneath, and the lock is
 //!   lost with the descriptor. Overlayfs is recognized by its file system number, any other such system by a test: if
-//!   a second descriptor can take the lock, too, that descriptor holds the lease instead.
+//!   a second descriptor can take the lock, too, that descriptor holds the lease instead. File systems that are known to
+//!   be no such system need no test.
 //!
 //! On such file systems, and on other operating systems, a descriptor holds the lease; a forked child closes it.
 
@@ -26,17 +27,27 @@ pub(crate) enum Lease {
 }
 
 impl Lease {
-    /// Keeps the lock of a lease file until the lease is dropped. `file` is locked, and its path is `path`.
-    pub(super) fn keep(file: LockFile, path: &Path) -> io::Result<Self> {
+    /// Keeps the lock of a lease file until the lease is dropped. `file` is locked, and its path is `path`. A file on
+    /// `plain_device` lies on a file system that is known not to be laid over others, and needs no test.
+    pub(super) fn keep(file: LockFile, path: &Path, plain_device: Option<u64>) -> io::Result<Self> {
+        if plain_device == Some(file.identity().device) {
+            let page = Self::page(&file)?;
+            file.close_as_it_is();
+            return Ok(Self::Mapped { _page: page });
+        }
         if platform::mappings_keep_locks(&file) { Self::map(file, path) } else { Ok(Self::Kept { _file: file }) }
     }
 
-    fn map(file: LockFile, path: &Path) -> io::Result<Self> {
-        let page = Unforked::make(|| {
-            let page = MmapOptions::new().len(1).map_raw(&*file)?;
+    fn page(file: &LockFile) -> io::Result<Unforked<MmapRaw>> {
+        Unforked::make(|| {
+            let page = MmapOptions::new().len(1).map_raw(&**file)?;
             platform::keep_from_children(&page)?;
             Ok(page)
-        })?;
+        })
+    }
+
+    fn map(file: LockFile, path: &Path) -> io::Result<Self> {
+        let page = Self::page(&file)?;
         file.close_as_it_is();
         let probe = LockFile::open(path)?;
         if probe.try_lock_exclusive()? {

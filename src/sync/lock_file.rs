@@ -1,6 +1,6 @@
 //! A file that is opened in order to lock it.
 
-use super::own_file::OwnFile;
+use super::own_file::{OwnFile, was_locked};
 use crate::platform::{self, Examined, Identity};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -31,7 +31,8 @@ impl LockFile {
             let why = format!("{kind} {}: {why}: it was replaced", path.display());
             io::Error::new(io::ErrorKind::NotFound, why)
         };
-        let file = Self::open(path).map_err(|error| match error.kind() {
+        let opened = Self::opened_by(|| platform::open_own_file(path));
+        let file = opened.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 io::Error::new(error.kind(), format!("expected the {kind} {}, found none", path.display()))
             }
@@ -69,7 +70,8 @@ impl LockFile {
         if named.identity() == own.identity() { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
-    /// Closes the file without unlocking it: either it holds no lock, or a mapping of the file keeps the lock.
+    /// Closes the file without unlocking it, in the call that opened it: either it holds no lock, or a mapping of the file
+    /// keeps the lock.
     pub(super) fn close_as_it_is(self) {
         self.0.close_as_it_is();
     }
@@ -110,14 +112,5 @@ impl Deref for LockFile {
 
     fn deref(&self) -> &File {
         self.0.unchecked()
-    }
-}
-
-/// `Ok(false)` if the error says that another open file description holds the lock; other errors pass through.
-fn was_locked(result: io::Result<()>) -> io::Result<bool> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
-        Err(error) => Err(error),
     }
 }

@@ -5,6 +5,7 @@
 //! lock on a file of the lock directory: *a process that can take it has proved the member dead.* A seat keeps its
 //! counters when its member changes, so no counts are lost when a member is killed.
 
+use super::fork::own_pid;
 use super::lease::Lease;
 use super::lock_file::LockFile;
 use super::locks::lock_word::LockWord;
@@ -81,8 +82,7 @@ impl<'a, M: Memory> Seats<'a, M> {
     /// The lock word of a region. Its two words lie in the head of the region's first stripe.
     #[inline]
     pub(crate) fn lock_word(self, region: u32) -> LockWord<'a> {
-        let words = self.mem.words::<2>(self.geometry.stripe(region) + at!(Stripe.lock_word));
-        LockWord { lock: words.at(0), sleep: words.at(1) }
+        LockWord(self.mem.words(self.geometry.stripe(region) + at!(Stripe.lock_word)))
     }
 
     /// Lower half of a seat's generation; `None` if the seat number is out of range.
@@ -105,14 +105,21 @@ impl<'a, M: Memory> Seats<'a, M> {
     /// Takes a seat, of a dead member or a free one, and its lease; `None` while all seats have living members. This
     /// retries for a while, since a lease that is held does not prove its member alive: a process that tests a member
     /// holds the lease for a moment. A new lease file gets the permission bits `mode`.
-    pub(crate) fn take(&self, directory: &Path, mode: u32, now_ms: u64) -> io::Result<Option<(MemberId, Lease)>> {
+    /// `plain_device`: see [`Lease::keep`].
+    pub(crate) fn take(
+        &self,
+        directory: &Path,
+        mode: u32,
+        plain_device: Option<u64>,
+        now_ms: u64,
+    ) -> io::Result<Option<(MemberId, Lease)>> {
         let mut taken = None;
         wait_for(TAKE_WAIT, || {
             taken = self.try_take(directory, mode)?;
             Ok(taken.is_some())
         })?;
         let Some((seat, file)) = taken else { return Ok(None) };
-        let lease = Lease::keep(file, &lease_path(directory, seat))?;
+        let lease = Lease::keep(file, &lease_path(directory, seat), plain_device)?;
         Ok(Some((self.sit(seat, now_ms), lease)))
     }
 
@@ -146,7 +153,7 @@ impl<'a, M: Memory> Seats<'a, M> {
         let raised = generation.get().wrapping_add(1);
         // A process that reads the new name in a lock word sees this generation, through that word's own `Release`.
         generation.store(Step::Seat, raised, Ordering::Release);
-        self.word(seat, at!(Seat.pid)).set(Step::Seat, std::process::id().into());
+        self.word(seat, at!(Seat.pid)).set(Step::Seat, own_pid().into());
         self.word(seat, at!(Seat.started_ms)).set(Step::Seat, now_ms);
         self.word(seat, at!(Seat.taken)).set(Step::Seat, 1);
         MemberId { seat, generation: raised as u32 }

@@ -15,6 +15,9 @@ pub(crate) struct OwnFile {
     listed: Option<u64>,
     /// Whether to unlock the file before closing it.
     unlocks: bool,
+    /// Whether the call that opened the file closes it, too, without a wait in between. Then nobody is asked whether the
+    /// descriptor still leads to it.
+    is_brief: bool,
 }
 
 impl OwnFile {
@@ -23,17 +26,23 @@ impl OwnFile {
         Self::opened_by(|| Ok(file), false)
     }
 
+    /// Keeps a file that the caller is about to lock. Until the lock is [given back](Self::unlock), a forked child closes
+    /// the descriptor.
+    pub(crate) fn keep_to_lock(file: Examined) -> io::Result<Self> {
+        Self::opened_by(|| Ok(file), true)
+    }
+
     /// Opens a file while no thread can fork.
     pub(super) fn opened_by(open: impl FnOnce() -> io::Result<Examined>, holds_locks: bool) -> io::Result<Self> {
         fork::settled();
         let mut list = descriptors::list();
         let Examined { file, identity, .. } = open()?;
         let listed = platform::descriptor(&file).map(|descriptor| list.add(descriptor, identity, holds_locks));
-        Ok(Self { file: Some(file), identity, listed, unlocks: holds_locks })
+        Ok(Self { file: Some(file), identity, listed, unlocks: holds_locks, is_brief: false })
     }
 
     /// The file, even if its descriptor leads to another one by now.
-    pub(super) fn unchecked(&self) -> &File {
+    pub(crate) fn unchecked(&self) -> &File {
         match &self.file {
             Some(file) => file,
             None => unreachable!("a file is open until it is dropped"),
@@ -49,9 +58,35 @@ impl OwnFile {
         self.identity
     }
 
-    /// Closes the file without unlocking it.
+    /// Tries to take the lock of a data file that is [kept for that](Self::keep_to_lock).
+    pub(crate) fn try_lock_data(&self) -> io::Result<bool> {
+        was_locked(platform::try_lock_data(self.unchecked()))
+    }
+
+    /// Gives the lock of a data file back, and keeps the file: from now on, forked children inherit the descriptor.
+    pub(crate) fn unlock_data(&mut self) {
+        self.unlocks = false;
+        let mut list = descriptors::list();
+        // No child that is forked through the handlers sees the file locked and its descriptor kept.
+        if let Some(file) = self.get() {
+            let _ = platform::unlock_data(file);
+        }
+        self.listed.inspect(|&number| list.holds_no_locks(number));
+    }
+
+    /// Closes the file without unlocking it, in the call that opened it.
     pub(super) fn close_as_it_is(mut self) {
         self.unlocks = false;
+        self.is_brief = true;
+    }
+}
+
+/// `Ok(false)` if the error says that another open file description holds the lock; other errors pass through.
+pub(super) fn was_locked(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -65,7 +100,8 @@ impl Drop for OwnFile {
         fork::settled();
         let Some(file) = self.file.take() else { return };
         let mut list = descriptors::list();
-        let is_ours = self.listed.is_none_or(|number| list.remove(number) && is_of(&file, self.identity));
+        let leads_here = || self.is_brief || is_of(&file, self.identity);
+        let is_ours = self.listed.is_none_or(|number| list.remove(number) && leads_here());
         if !is_ours {
             return platform::forget(file);
         }
@@ -99,6 +135,35 @@ mod tests {
     fn is_open(descriptor: i32) -> bool {
         // SAFETY: the call only queries, and changes nothing.
         unsafe { libc::fcntl(descriptor, libc::F_GETFD) >= 0 }
+    }
+
+    /// What a forked child finds, which does nothing else.
+    fn in_child(finds: impl FnOnce() -> bool) -> bool {
+        // SAFETY: the child makes only the call in `finds`, which takes no lock and allocates nothing, and ends.
+        match unsafe { libc::fork() } {
+            // SAFETY: as above.
+            0 => unsafe { libc::_exit(finds().into()) },
+            child => {
+                let mut status = 0;
+                // SAFETY: the call stores the status.
+                assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+                libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 1
+            }
+        }
+    }
+
+    #[test]
+    fn a_child_inherits_a_descriptor_that_was_locked_once_the_lock_is_given_back() {
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        let mut file = OwnFile::keep_to_lock(Examined::of(File::open(&path).unwrap()).unwrap()).unwrap();
+        let (other, descriptor) = (open(&path, true), file.unchecked().as_raw_fd());
+        assert!(file.try_lock_data().unwrap() && !other.try_lock_data().unwrap());
+        assert!(in_child(|| !is_open(descriptor)), "the child would keep the lock after its parent's death");
+        file.unlock_data();
+        assert!(other.try_lock_data().unwrap() && file.get().is_some());
+        assert!(in_child(|| is_open(descriptor)));
+        drop(file);
+        assert!(!OwnFile::try_lock_data(&open(&path, true)).unwrap(), "the lock of the other one is still held");
     }
 
     #[test]

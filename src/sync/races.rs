@@ -22,8 +22,7 @@ fn bump(word: &AtomicU64) {
 /// Two threads each add one, twice, while they hold region 0; returns the sum.
 fn bumped_under(strategy: &LockStrategy) -> u64 {
     let locks = strategy.attach(&LockPlace::new(Path::new(""), 1), MemberId { seat: 0, generation: 1 }).unwrap();
-    let shape =
-        Shape { capacity: 2048, mean_item: 64, stripes: 1, lock_regions: 1, seats: 1, namespaces: 1, claims: 1 };
+    let shape = Shape { capacity: 2048, ..Shape::SMALL };
     // These locks have no words in the file.
     let (mem, geometry) = (Heap::of_parts(&[]), Geometry::new(shape).unwrap());
     let word = AtomicU64::new(0);

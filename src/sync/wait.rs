@@ -11,17 +11,39 @@ const CROWD_SLEEP: Duration = Duration::from_millis(50);
 /// Where many processes may wait, a sleep lasts at most the time waited so far divided by this.
 const CROWD_PART: u32 = 8;
 
+/// How long a lock was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waited {
+    /// Microseconds; 0 if there was no wait. A wait of an hour or more counts as one of an hour and some minutes.
+    micros: u32,
+}
+
+impl Waited {
+    pub(crate) const NONE: Self = Self { micros: 0 };
+
+    /// A wait that began at `start`.
+    pub(crate) fn since(start: Instant) -> Self {
+        Self { micros: u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX).max(1) }
+    }
+
+    /// `None` if there was no wait.
+    #[inline(always)]
+    pub(crate) fn time(self) -> Option<Duration> {
+        (self.micros != 0).then(|| Duration::from_micros(self.micros.into()))
+    }
+}
+
 /// Calls `attempt` until it returns `true` or `limit` has passed: first immediately, then while spinning and yielding,
 /// then between sleeps that grow from 50 µs to 1 ms. It polls because a file lock cannot wake a waiter with a limit,
-/// and a blocking call would hang for as long as a stopped process holds the lock. Returns whether it had to wait, or
-/// `None` at the limit.
-pub(crate) fn wait_for(limit: Duration, attempt: impl FnMut() -> io::Result<bool>) -> io::Result<Option<bool>> {
+/// and a blocking call would hang for as long as a stopped process holds the lock. Returns how long it waited, or `None` at
+/// the limit.
+pub(crate) fn wait_for(limit: Duration, attempt: impl FnMut() -> io::Result<bool>) -> io::Result<Option<Waited>> {
     wait(limit, |_| SLEEPS.1, attempt)
 }
 
 /// [`wait_for`] for a lock that a thousand processes may want at the same time, such as the opening lock of a file. The
 /// sleeps grow with the time waited, up to 50 ms, so that the waiters' attempts leave the processors to the others.
-pub(crate) fn wait_in_crowd(limit: Duration, attempt: impl FnMut() -> io::Result<bool>) -> io::Result<Option<bool>> {
+pub(crate) fn wait_in_crowd(limit: Duration, attempt: impl FnMut() -> io::Result<bool>) -> io::Result<Option<Waited>> {
     wait(limit, |waited| (waited / CROWD_PART).clamp(SLEEPS.1, CROWD_SLEEP), attempt)
 }
 
@@ -30,9 +52,9 @@ fn wait(
     limit: Duration,
     longest: impl Fn(Duration) -> Duration,
     mut attempt: impl FnMut() -> io::Result<bool>,
-) -> io::Result<Option<bool>> {
+) -> io::Result<Option<Waited>> {
     if attempt()? {
-        return Ok(Some(false));
+        return Ok(Some(Waited::NONE));
     }
     let start = Instant::now();
     let backoff = Backoff::new();
@@ -50,7 +72,7 @@ fn wait(
             backoff.snooze();
         }
         if attempt()? {
-            return Ok(Some(true));
+            return Ok(Some(Waited::since(start)));
         }
     }
 }
@@ -100,8 +122,8 @@ mod tests {
             left -= 1;
             Ok(left == 0)
         });
-        assert_eq!(third.unwrap(), Some(true));
-        assert_eq!(wait_for(Duration::ZERO, || Ok(true)).unwrap(), Some(false));
+        assert!(third.unwrap().is_some_and(|waited| waited.time().is_some()));
+        assert_eq!(wait_for(Duration::ZERO, || Ok(true)).unwrap(), Some(Waited::NONE));
     }
 
     #[test]

@@ -10,9 +10,11 @@
 //! The parent starts a child with [`start`] and exchanges lines with it: [`say`] sends one to the parent. A child ends
 //! when its task ends; the parent kills one that is left over.
 
+use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -60,7 +62,7 @@ pub fn start(task: &str, args: &[&str]) -> Process {
 #[cfg(target_os = "linux")]
 pub fn start_unshared(what: &[&str], task: &str, args: &[&str]) -> Option<Process> {
     let wrapper: Vec<_> = ["unshare"].iter().chain(what).copied().collect();
-    let tried = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").output();
+    let tried = output(Command::new(wrapper[0]).args(&wrapper[1..]).arg("true"));
     match tried {
         Ok(output) if output.status.success() => Some(start_command(command_through(&wrapper, task, args))),
         Ok(output) => {
@@ -95,7 +97,7 @@ pub fn start_command(mut command: Command) -> Process {
 fn spawn(command: &mut Command) -> Child {
     const INTERNAL_ERROR: i32 = 1359;
     for _ in 0..10 {
-        match command.spawn() {
+        match counted(|| command.spawn()) {
             Err(error) if cfg!(windows) && error.raw_os_error() == Some(INTERNAL_ERROR) => {
                 std::thread::sleep(Duration::from_millis(200));
             }
@@ -103,6 +105,34 @@ fn spawn(command: &mut Command) -> Child {
         }
     }
     panic!("no process could be started in ten attempts")
+}
+
+/// The output of a command that is no test.
+pub fn output(command: &mut Command) -> std::io::Result<Output> {
+    counted(|| command.output())
+}
+
+static STARTS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static OWN_STARTS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A number that changes when another thread of this program begins to start a process, and when the process runs. A
+/// process that this thread starts runs before the thread goes on.
+pub fn starts_of_others() -> u64 {
+    STARTS.load(Ordering::SeqCst) - OWN_STARTS.get()
+}
+
+fn counted<T>(start: impl FnOnce() -> T) -> T {
+    let count = || {
+        OWN_STARTS.set(OWN_STARTS.get() + 1);
+        STARTS.fetch_add(1, Ordering::SeqCst);
+    };
+    count();
+    let started = start();
+    count();
+    started
 }
 
 /// In the test that runs as a child: does the task from the parent, and ends the process. Without a task it does

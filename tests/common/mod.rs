@@ -8,13 +8,15 @@ compile_error!(
 
 pub mod children;
 pub mod fork;
+pub mod mounted;
 pub mod raw;
+pub mod stop;
 
 use kennel::{Cache, Clock, Options};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Options of a small cache, in which a few hundred items fill a stripe.
 pub fn small_options() -> Options {
@@ -30,11 +32,16 @@ pub fn small_cache() -> (Place, Cache) {
 
 /// A directory that is removed with the test, with the path of a cache file in it, and another directory for files that
 /// are moved away.
-pub struct Place(tempfile::TempDir, tempfile::TempDir);
+pub struct Place {
+    dir: tempfile::TempDir,
+    away: tempfile::TempDir,
+    /// The starts of processes that other threads had counted when this was made.
+    starts: u64,
+}
 
 impl Place {
     pub fn new() -> Self {
-        Self(tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap())
+        Self::with(tempfile::tempdir)
     }
 
     /// Such a place in memory, if there is enough space: for tests that create thousands of files, each of which a disk
@@ -43,8 +50,11 @@ impl Place {
         const ENOUGH: u64 = 1 << 30;
         let memory = Path::new("/dev/shm");
         let has_room = fs2::available_space(memory).is_ok_and(|room| room >= ENOUGH);
-        let made = || if has_room { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        Self(made().unwrap(), made().unwrap())
+        Self::with(|| if has_room { tempfile::tempdir_in(memory) } else { tempfile::tempdir() })
+    }
+
+    fn with(made: impl Fn() -> std::io::Result<tempfile::TempDir>) -> Self {
+        Self { dir: made().unwrap(), away: made().unwrap(), starts: children::starts_of_others() }
     }
 
     /// Removes a file that may be open. Windows frees the name of an open file immediately, but refuses to remove a
@@ -54,7 +64,7 @@ impl Place {
         if cfg!(windows) {
             static TAKEN: AtomicU64 = AtomicU64::new(0);
             let number = TAKEN.fetch_add(1, Ordering::Relaxed);
-            std::fs::rename(path, self.1.path().join(number.to_string())).unwrap();
+            std::fs::rename(path, self.away.path().join(number.to_string())).unwrap();
         } else {
             std::fs::remove_file(path).unwrap();
         }
@@ -74,18 +84,47 @@ impl Place {
         lock_directories(&self.path())
     }
 
+    /// Whether the file has one lock directory in the end, which may take further calls that tidy up: a replaced file and
+    /// its locks stay while any thread of the program is in the middle of a call, and for a moment what a process has that
+    /// another test starts.
+    pub fn is_tidy(&self, mut tidy: impl FnMut()) -> bool {
+        let start = Instant::now();
+        while self.lock_directories().len() > 1 && start.elapsed() < children::PATIENCE {
+            tidy();
+        }
+        self.lock_directories().len() == 1
+    }
+
+    /// Whether another test has started a process since this was made. It has copies of all locks for a moment.
+    pub fn is_disturbed(&self) -> bool {
+        children::starts_of_others() != self.starts
+    }
+
     pub fn dir(&self) -> &Path {
-        self.0.path()
+        self.dir.path()
     }
 
     /// Path of the cache file.
     pub fn path(&self) -> PathBuf {
-        self.0.path().join("cache")
+        self.dir.path().join("cache")
     }
 
     /// The names in the directory, sorted.
     pub fn names(&self) -> Vec<String> {
         names_in(self.dir())
+    }
+
+    /// The names in the directory after the file was destroyed, or could not be made: there should be none.
+    ///
+    /// What is locked is left to the next process that tidies up. That is this one, if any other was
+    /// [started](Self::is_disturbed).
+    pub fn left(&self) -> Vec<String> {
+        let start = Instant::now();
+        while self.names() == ["cache.locks"] && self.is_disturbed() && start.elapsed() < children::PATIENCE {
+            drop(small().create(self.path()).unwrap());
+            small().destroy(self.path()).unwrap();
+        }
+        self.names()
     }
 }
 

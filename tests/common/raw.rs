@@ -27,6 +27,9 @@ pub mod header {
     pub const STRATEGY_NAME: usize = 120;
     pub const CREATED_MS: usize = 152;
     pub const TAGS: usize = 160;
+    pub const HISTOGRAMS: usize = 164;
+    pub const SAMPLES: usize = 168;
+    pub const NAMESPACE_READS: usize = 172;
     pub const FILE_ID: usize = 512;
     pub const DATA_INODE: usize = 528;
     pub const LOCK_DIR_INODE: usize = 544;
@@ -38,6 +41,7 @@ pub mod header {
     pub const SAMPLE_MASK: usize = 624;
     pub const SEATS_USED: usize = 640;
     pub const RESETS: usize = 656;
+    pub const TAG_CLOCK: usize = 704;
 }
 
 /// Offsets in the head of a stripe.
@@ -127,9 +131,27 @@ impl Raw {
         4096 + self.half(header::SEATS) as usize * 1280 + namespace * 256
     }
 
+    /// Offset of the tables of tags.
+    pub fn tags(&self) -> usize {
+        self.namespace(self.half(header::NAMESPACES) as usize)
+    }
+
+    /// Offset of a histogram.
+    pub fn histogram(&self, histogram: usize) -> usize {
+        self.tags() + self.half(header::TAGS) as usize * 16 + histogram * 256
+    }
+
+    /// Offset of the counts of reads of namespaces.
+    pub fn namespace_reads(&self) -> usize {
+        let samples = self.half(header::SEATS) as usize * self.half(header::SAMPLES) as usize * 8;
+        self.histogram(self.half(header::HISTOGRAMS) as usize) + samples
+    }
+
     /// Offset of a stripe's head.
     pub fn stripe(&self, stripe: usize) -> usize {
-        self.namespace(self.half(header::NAMESPACES) as usize) + stripe * self.stripe_len()
+        let half = |at| self.half(at) as usize;
+        let reads = half(header::NAMESPACE_READS) * half(header::SEATS) * half(header::NAMESPACES) * 16;
+        self.namespace_reads() + reads.next_multiple_of(64) + stripe * self.stripe_len()
     }
 
     fn stripe_len(&self) -> usize {

@@ -12,6 +12,7 @@ mod raw;
 use common::Place;
 use common::children::{self, PATIENCE, arg, say, wait_for_word};
 use common::fork::Forked;
+use common::stop::Stop;
 use kennel::{Cache, Error, LockStrategy, Options};
 use std::path::Path;
 use std::sync::Mutex;
@@ -138,6 +139,7 @@ fn fork_among_writing_threads(locks: LockStrategy) {
             mine
         };
         let threads: Vec<_> = (0..3).map(|i| scope.spawn(move || write(i))).collect();
+        let stops = Stop(&stop);
         for i in 0..25 {
             let child = Forked::start(|| {
                 for _ in 0..10 {
@@ -150,7 +152,7 @@ fn fork_among_writing_threads(locks: LockStrategy) {
             child.join();
             added += 10;
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stops);
         added += threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>();
     });
     assert_eq!(cache.get("counter"), Some(added.to_string().into_bytes()));

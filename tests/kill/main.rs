@@ -6,8 +6,8 @@
 //! old or its new value and never goes back, the next write succeeds in time, and `verify` finds nothing. The files
 //! have six seats, so all this works only if the seats of dead processes are reused.
 //!
-//! [`full`] does this in a cache that evicts keys, [`repairs`] also kills the repairing process, and [`openings`] kills
-//! processes that create or open a file. [`table`] compares the tables in `docs/guarantees.md` with the steps that were
+//! [`kills`] does this, and [`full`] in a cache that evicts keys, [`repairs`] also kills the repairing process, [`openings`] kills
+//! processes that create or open a file, and [`resize`] those that give it another size. [`table`] compares the tables in `docs/guarantees.md` with the steps that were
 //! reached.
 #![cfg(feature = "crash-points")]
 
@@ -15,8 +15,10 @@ mod cases;
 #[path = "../common/mod.rs"]
 mod common;
 mod full;
+mod kills;
 mod openings;
 mod repairs;
+mod resize;
 mod table;
 
 use cases::CASES;
@@ -59,6 +61,26 @@ fn child() {
                 let cache = Options::new().open(path).unwrap();
                 armed();
                 assert!(cache.verify().is_ok());
+            }
+            "stop" => {
+                let cache = Options::new().open(path).unwrap();
+                say("armed");
+                arm(step, nth, Plan::Stop);
+                resize::work("resize", &cache, args[4].parse().unwrap());
+            }
+            "resize" | "write" => {
+                let open = || Options::new().open(path).unwrap();
+                // Who opens a file takes back what a dead resizer left.
+                let cache = if task == "resize" {
+                    open()
+                } else {
+                    armed();
+                    open()
+                };
+                if task == "resize" {
+                    armed();
+                }
+                resize::work(task, &cache, args[4].parse().unwrap());
             }
             task => {
                 let open = openings::OPENINGS.iter().find(|opening| opening.name == task).unwrap().open;

@@ -43,7 +43,7 @@ pub fn kill_one_repair(case: &Case, cache: &Cache, told: &str, nth: u64) -> bool
     killed
 }
 
-/// Like [`check`](crate::cases::check), but the process that repaired may have died before or after it counted the
+/// Like [`check`](crate::kills::check), but the process that repaired may have died before or after it counted the
 /// repair.
 fn check_after_repairs(case: &Case, cache: &Cache, told: &str, may_be_empty: bool) {
     let (found, _) = in_time(told, || cache.get(KEY));

@@ -70,8 +70,8 @@ pub fn compare(of: &[&str], reached: &[Reached]) {
             let common = names_of(steps.iter().copied().filter(|step| !OF_LEASE.contains(step)));
             found.push((operation, locks.name(), common));
             let locked = steps.contains(&Step::LockWord);
-            let locks_a_stripe =
-                locks.name() == "lease" && (steps.contains(&Step::IntentKind) || steps.contains(&Step::Expiry));
+            let of_a_locked_stripe = [Step::IntentKind, Step::Expiry, Step::ClaimTake];
+            let locks_a_stripe = locks.name() == "lease" && of_a_locked_stripe.iter().any(|step| steps.contains(step));
             assert_eq!(locked, locks_a_stripe, "{operation} under {locks}: lock-word");
             let waited = locks.name() == "lease" && operation == "replace while others wait";
             assert_eq!(steps.contains(&Step::SleepWord), waited, "{operation} under {locks}: sleep-word");

@@ -91,6 +91,10 @@ typedef void *(*kennel_room)(void *ctx, size_t len);
 #define KENNEL_E_READ_ONLY (-24)          /**< The cache was opened with #KENNEL_READ_ONLY. */
 #define KENNEL_E_NO_MEMORY (-25)          /**< There is no memory for the value. */
 #define KENNEL_E_BUFFER_TOO_SMALL (-26)   /**< The buffer is too small; the length is told. */
+#define KENNEL_E_NOT_RESIZED (-27)        /**< A resize was refused; no function of this header returns it. */
+#define KENNEL_E_TOO_MANY_TAGS (-28)      /**< A value has more tags than a file can keep. */
+#define KENNEL_E_RESTING (-29)            /**< Creations of the key failed; the next may begin only later. */
+#define KENNEL_E_FAILED_ELSEWHERE (-30)   /**< Another's creation of the key failed; no function of this header returns it. */
 #define KENNEL_E_BAD_HANDLE (-90)         /**< The cache is NULL; or no such claim, lock, request or listing. */
 #define KENNEL_E_NO_HANDLE (-91)          /**< The process holds 4096 claims, locks, requests and listings. */
 #define KENNEL_E_PANIC (-99)              /**< A defect in Kennel. */
@@ -103,6 +107,22 @@ typedef void *(*kennel_room)(void *ctx, size_t len);
 #define KENNEL_FOREVER (-1) /**< A wait without a limit. */
 /**@}*/
 
+/** Bytes of yours: a key or the name of a tag, as an element of an array. It does not grow. */
+typedef struct kennel_bytes {
+    const void *data;
+    size_t len;
+} kennel_bytes;
+
+/** A key and its value, as an element of an array. It does not grow. */
+typedef struct kennel_pair {
+    const void *key;
+    size_t n;
+    const void *value;
+    size_t len;
+    uint32_t flags;    /**< a number of yours, as in kennel_set_options; 0: that of the options */
+    uint32_t reserved; /**< 0 */
+} kennel_pair;
+
 /** @name Bits of kennel_options */
 /**@{*/
 #define KENNEL_EXISTING 1u       /**< Do not create a file. */
@@ -111,6 +131,17 @@ typedef void *(*kennel_room)(void *ctx, size_t len);
 #define KENNEL_TRUST 8u          /**< Open a file that another user could have written. */
 #define KENNEL_ALLOW_NETWORK 16u /**< Use a file on a network file system. */
 #define KENNEL_SAME_SIZES 32u    /**< Refuse a file that differs from these options. Without this it is used as it is. */
+#define KENNEL_LARGE_PAGES 64u   /**< Large pages also where the file system gives none by itself, and on disks. */
+#define KENNEL_SMALL_PAGES 128u  /**< No large pages. */
+/** A new file counts the hits and misses of each namespace. Without this and the next bit it does if that takes at most a
+ *  fiftieth of its capacity. */
+#define KENNEL_NAMESPACE_READS 256u
+#define KENNEL_NO_NAMESPACE_READS 512u /**< A new file does not count them. */
+/** A new file has room for samples of what is read, for "kennel advise" and "kennel top --tap". Without this and the next bit
+ *  it has if that takes little of its capacity. */
+#define KENNEL_SAMPLES 1024u
+#define KENNEL_NO_SAMPLES 2048u /**< A new file has no room for samples. */
+#define KENNEL_NO_TAGS 4096u    /**< Values of a new file cannot bear tags. */
 /**@}*/
 
 /** How a cache file is opened or created. 0 is the default of each field. An existing file keeps its sizes. */
@@ -126,8 +157,10 @@ typedef struct kennel_options {
     uint32_t claims;      /**< keys of a stripe that can be created or locked at a time; 64 */
     uint32_t mode;        /**< permission bits of a new file; 0600 */
     uint32_t bits;        /**< #KENNEL_EXISTING and others */
+    uint32_t tags;        /**< length of the tables of tags: a power of two, the more the fewer tags share a place */
+    uint32_t reserved;    /**< 0 */
 } kennel_options;
-#define KENNEL_OPTIONS_INIT { sizeof(kennel_options), 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0 }
+#define KENNEL_OPTIONS_INIT { sizeof(kennel_options), 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /** How a value is stored. */
 typedef struct kennel_set_options {
@@ -136,8 +169,10 @@ typedef struct kennel_set_options {
     int64_t soft_ttl_ms; /**< when it becomes stale, or #KENNEL_NEVER */
     uint32_t flags;      /**< a number of yours; other than 0 it takes 24 bytes */
     uint32_t reserved;   /**< 0 */
+    const kennel_bytes *tags; /**< names of tags, by which kennel_invalidate_tags() finds the value; at most 16 */
+    size_t tag_count;    /**< how many they are */
 } kennel_set_options;
-#define KENNEL_SET_OPTIONS_INIT { sizeof(kennel_set_options), 0, 0, 0, 0 }
+#define KENNEL_SET_OPTIONS_INIT { sizeof(kennel_set_options), 0, 0, 0, 0, NULL, 0 }
 
 /** @name Bits of kennel_create_options */
 /**@{*/
@@ -156,8 +191,10 @@ typedef struct kennel_create_options {
     int64_t claim_max_age_ms; /**< when others may take a claim over although its owner lives; 0: 5 minutes */
     uint32_t flags;           /**< a number of yours */
     uint32_t bits;            /**< #KENNEL_UNPROTECTED and others */
+    const kennel_bytes *tags; /**< names of tags of the created value; at most 16 */
+    size_t tag_count;         /**< how many they are */
 } kennel_create_options;
-#define KENNEL_CREATE_OPTIONS_INIT { sizeof(kennel_create_options), 0, 0, 0, 30000, 0, 0, 0 }
+#define KENNEL_CREATE_OPTIONS_INIT { sizeof(kennel_create_options), 0, 0, 0, 30000, 0, 0, 0, NULL, 0 }
 
 /** What the cache knows of a value. Moments are milliseconds since 1970; 0 is none. */
 typedef struct kennel_item {
@@ -221,6 +258,13 @@ void kennel_close(kennel *k);
  *  @retval KENNEL_E_NOT_TRUSTED, KENNEL_E_IO */
 int kennel_destroy(const char *path);
 
+/** @brief kennel_destroy() with options.
+ *  @param[in] path the file, or NULL for the default path of this user
+ *  @param[in] options #KENNEL_TRUST removes a file that another user could have written, and #KENNEL_ALLOW_NETWORK one on a
+ *             network file system; or NULL
+ *  @retval "as kennel_destroy()" */
+int kennel_destroy_with(const char *path, const kennel_options *options);
+
 /** @brief Opens a named part of the file with keys and a default time to live of its own, which can be invalidated as a
  *         whole. All functions take such a handle.
  *  @param[in] k any handle of the file
@@ -230,6 +274,16 @@ int kennel_destroy(const char *path);
  *  @retval KENNEL_OK it is open
  *  @retval KENNEL_E_NAMESPACES_FULL; and the errors of a write */
 int kennel_namespace(const kennel *k, const char *name, int64_t ttl_ms, kennel **out);
+
+/** @brief Removes a namespace with all its values, for all processes, and makes room for another name. Handles of it stay
+ *         valid: their reads miss, and their next write adds the namespace again.
+ *  @param[in] k any handle of the file
+ *  @param[in] name its name
+ *  @retval KENNEL_OK it is removed
+ *  @retval KENNEL_NONE the file has no namespace of that name
+ *  @retval KENNEL_E_BAD_OPTION no namespace can have that name; or it keeps words of a far tier, and can only be invalidated
+ *  @retval "errors of a write" */
+int kennel_remove_namespace(const kennel *k, const char *name);
 
 /** @brief Copies the value of a key to a buffer. This allocates no memory.
  *  @param[in] k the cache
@@ -293,6 +347,19 @@ int kennel_get_item_into(const kennel *k, const void *key, size_t n, void *buf, 
  *  @retval KENNEL_E_NO_MEMORY @p room returned NULL */
 int kennel_get_item_with(const kennel *k, const void *key, size_t n, kennel_room room, void *ctx, kennel_item *item);
 
+/** @brief Copies the values of many keys to one piece of new memory. Where they are not in the processor's caches, this is
+ *         faster than as many kennel_get_item(): the memory of the next keys is fetched while one value is copied.
+ *  @param[in] k the cache
+ *  @param[in] keys,count the keys
+ *  @param[out] values @p count pointers: each value, with one zero byte behind it, or NULL for a miss
+ *  @param[in,out] items @p count items, each begun with #KENNEL_ITEM_INIT: what the cache knows of each value; or NULL
+ *  @param[out] memory what all values lie in, which kennel_free() frees
+ *  @retval KENNEL_OK at least one is there
+ *  @retval KENNEL_NONE all are misses
+ *  @retval KENNEL_E_NO_MEMORY nothing is handed out */
+int kennel_get_multi(const kennel *k, const kennel_bytes *keys, size_t count, char **values, kennel_item *items,
+                     char **memory);
+
 /** @brief Tells whether a key has a value. This counts as a use of the key.
  *  @param[in] k the cache
  *  @param[in] key,n the key
@@ -319,6 +386,16 @@ int kennel_set(const kennel *k, const void *key, size_t n, const void *value, si
  *  @retval "errors of a write" */
 int kennel_set_with(const kennel *k, const void *key, size_t n, const void *value, size_t len,
                     const kennel_set_options *how, uint64_t *stamp);
+
+/** @brief Stores many values, one by one, in their order. This is faster than as many kennel_set_with(), most of all for
+ *         pairs of the same flags in a row.
+ *  @param[in] k the cache
+ *  @param[in] pairs,count keys, values and flags
+ *  @param[in] how options of all of them, or NULL
+ *  @param[out] results @p count numbers: #KENNEL_OK or an error for each pair; may be NULL
+ *  @retval KENNEL_OK all are stored
+ *  @retval "errors of a write" the first one; others may be stored, as @p results says */
+int kennel_set_multi(const kennel *k, const kennel_pair *pairs, size_t count, const kennel_set_options *how, int *results);
 
 /** @brief Stores a value if the key has none.
  *  @param[in] k the cache
@@ -371,6 +448,15 @@ int kennel_compare_and_delete(const kennel *k, const void *key, size_t n, uint64
  *  @retval KENNEL_NONE it had no value
  *  @retval "errors of a write" */
 int kennel_delete(const kennel *k, const void *key, size_t n);
+
+/** @brief Removes many keys.
+ *  @param[in] k the cache
+ *  @param[in] keys,count the keys
+ *  @param[out] results @p count numbers: #KENNEL_OK, #KENNEL_NONE if the key had no value, or an error; may be NULL
+ *  @retval KENNEL_OK at least one is removed
+ *  @retval KENNEL_NONE none had a value
+ *  @retval "errors of a write" the first one; others may be removed, as @p results says */
+int kennel_delete_multi(const kennel *k, const kennel_bytes *keys, size_t count, int *results);
 
 /** @brief Changes when a key expires.
  *  @param[in] k the cache
@@ -443,6 +529,16 @@ int kennel_decr_or(const kennel *k, const void *key, size_t n, uint64_t delta, u
 int kennel_begin(const kennel *k, const void *key, size_t n, const kennel_create_options *how, char **value,
                  size_t *len, kennel_claim *claim);
 
+/** @brief kennel_begin() with what the cache knows of the value.
+ *  @param[in] k the cache
+ *  @param[in] key,n the key
+ *  @param[in] how options, or NULL
+ *  @param[out] value,claim as for kennel_begin()
+ *  @param[in,out] item length, flags, stamp and times of @p value; begin with #KENNEL_ITEM_INIT
+ *  @retval "results of kennel_begin()" */
+int kennel_begin_item(const kennel *k, const void *key, size_t n, const kennel_create_options *how, char **value,
+                      kennel_item *item, kennel_claim *claim);
+
 /** @brief Begins a kennel_begin() that never waits, for event loops: kennel_poll() asks for its answer.
  *  @param[in] k the cache
  *  @param[in] key,n the key
@@ -460,6 +556,13 @@ int kennel_ask(const kennel *k, const void *key, size_t n, const kennel_create_o
  *  @retval "results of kennel_begin()"
  *  @retval KENNEL_E_BAD_HANDLE it has ended */
 int kennel_poll(kennel_request request, char **value, size_t *len, kennel_claim *claim);
+
+/** @brief kennel_poll() with what the cache knows of the value.
+ *  @param[in] request the request
+ *  @param[out] value,claim as for kennel_begin()
+ *  @param[in,out] item as for kennel_begin_item()
+ *  @retval "as kennel_poll()" */
+int kennel_poll_item(kennel_request request, char **value, kennel_item *item, kennel_claim *claim);
 
 /** @brief Ends a request without an answer.
  *  @param[in] request the request
@@ -570,6 +673,16 @@ int kennel_end_list(kennel_listing listing);
  *  @retval KENNEL_OK done
  *  @retval "errors of a write" */
 int kennel_invalidate(const kennel *k, int soft);
+
+/** @brief Invalidates the values that bear one of some tags, in whatever namespace, for all processes, in the same short time
+ *         for any number of values.
+ *  @param[in] k the cache
+ *  @param[in] tags,count the names of the tags
+ *  @param[in] soft 0: the values are gone; else they are stale
+ *  @retval KENNEL_OK done
+ *  @retval KENNEL_E_BAD_OPTION values of this file cannot bear tags
+ *  @retval "errors of a write" */
+int kennel_invalidate_tags(const kennel *k, const kennel_bytes *tags, size_t count, int soft);
 
 /** @brief The statistics of the file as JSON: what "kennel stat --json" prints.
  *  @param[in] k the cache

@@ -2,9 +2,9 @@
 
 use crate::border::{Answer, Failure, OK, Out, bad_option, c_text, cache, guarded, last};
 use crate::memory::Malloc;
-use crate::structs::{self, Options};
+use crate::structs::{self, Bytes, Options};
 use crate::words::Words;
-use engine::{Cache, Error, Invalidation, LockStrategy, NamespaceOptions, OnMismatch, default_path};
+use engine::{Cache, Error, Invalidation, LargePages, LockStrategy, NamespaceOptions, OnMismatch, default_path};
 use serde_json::json;
 use std::ffi::{CStr, c_char, c_int};
 use std::path::PathBuf;
@@ -17,6 +17,14 @@ const VERIFY_READS: u32 = 4;
 const TRUST: u32 = 8;
 const ALLOW_NETWORK: u32 = 16;
 const SAME_SIZES: u32 = 32;
+const LARGE_PAGES: u32 = 64;
+const SMALL_PAGES: u32 = 128;
+const NAMESPACE_READS: u32 = 256;
+const NO_NAMESPACE_READS: u32 = 512;
+const SAMPLES: u32 = 1024;
+const NO_SAMPLES: u32 = 2048;
+const NO_TAGS: u32 = 4096;
+const BITS: u32 = (NO_TAGS << 1) - 1;
 
 /// The version of this library.
 #[unsafe(no_mangle)]
@@ -74,10 +82,25 @@ impl Options {
     /// # Safety
     /// `locks` is NULL, or a text that ends with a zero byte.
     unsafe fn for_engine(&self) -> Result<engine::Options, Failure> {
-        structs::known_bits(self.bits, EXISTING | READ_ONLY | VERIFY_READS | TRUST | ALLOW_NETWORK | SAME_SIZES)?;
+        structs::known_bits(self.bits, BITS)?;
         let has = |bit| self.bits & bit != 0;
+        structs::known_bits(self.reserved, 0)?;
+        let either = |yes: (u32, &str), no: (u32, &str)| match (has(yes.0), has(no.0)) {
+            (true, true) => {
+                let expected = format!("at most one of {} and {}", yes.1, no.1);
+                Err(bad_option("bits", format!("{:#x}", self.bits), &expected))
+            }
+            (false, false) => Ok(None),
+            (is_yes, _) => Ok(Some(is_yes)),
+        };
         let mismatch = if has(SAME_SIZES) { OnMismatch::Fail } else { OnMismatch::UseExisting };
+        let large = either((LARGE_PAGES, "KENNEL_LARGE_PAGES"), (SMALL_PAGES, "KENNEL_SMALL_PAGES"))?;
+        let large = large.map_or(LargePages::Auto, |yes| if yes { LargePages::Always } else { LargePages::Never });
+        let counts_reads =
+            either((NAMESPACE_READS, "KENNEL_NAMESPACE_READS"), (NO_NAMESPACE_READS, "KENNEL_NO_NAMESPACE_READS"))?;
+        let has_samples = either((SAMPLES, "KENNEL_SAMPLES"), (NO_SAMPLES, "KENNEL_NO_SAMPLES"))?;
         let mut options = engine::Options::new()
+            .large_pages(large)
             .on_mismatch(mismatch)
             .verify_reads(has(VERIFY_READS))
             .trust(has(TRUST))
@@ -101,6 +124,14 @@ impl Options {
         options = given(self.seats).map_or(options.clone(), |seats| options.seats(seats));
         options = given(self.namespaces).map_or(options.clone(), |namespaces| options.namespaces(namespaces));
         options = given(self.claims).map_or(options.clone(), |claims| options.claims(claims));
+        options = counts_reads.map_or(options.clone(), |yes| options.namespace_reads(yes));
+        options = has_samples.map_or(options.clone(), |yes| options.samples(yes));
+        options = match (self.tags, has(NO_TAGS)) {
+            (0, false) => options,
+            (0, true) => options.tags(0),
+            (tags, false) => options.tags(tags),
+            (tags, true) => return Err(bad_option("tags", tags.to_string(), "0 with KENNEL_NO_TAGS")),
+        };
         Ok(given(self.mode).map_or(options.clone(), |mode| options.mode(mode)))
     }
 }
@@ -152,14 +183,76 @@ pub unsafe extern "C" fn kennel_close(k: *mut Cache) {
 /// As `kennel.h` says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kennel_destroy(path: *const c_char) -> c_int {
+    // SAFETY: NULL, or a text that ends with a zero byte.
+    unsafe { kennel_destroy_with(path, ptr::null()) }
+}
+
+/// Removes a cache file, by options that say which files may be removed.
+///
+/// # Safety
+/// As `kennel.h` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kennel_destroy_with(path: *const c_char, options: *const Options) -> c_int {
     guarded(|| {
+        // SAFETY: NULL, or a struct that begins with its size.
+        let options = unsafe { structs::read(options) }?;
+        // SAFETY: NULL, or a text that ends with a zero byte.
+        let options = unsafe { options.for_engine() }?;
         // SAFETY: NULL, or a text that ends with a zero byte.
         let path = unsafe { path_or_default(path) }?;
-        match engine::Options::new().destroy(path) {
+        match options.destroy(path) {
             Err(Error::NotFound(_)) => Ok(crate::border::NONE),
             destroyed => Ok(destroyed.map(|()| OK)?),
         }
     })
+}
+
+/// The name of a namespace that a caller gave.
+///
+/// # Safety
+/// NULL, or a text that ends with a zero byte, for as long as the call runs.
+unsafe fn name_of<'a>(name: *const c_char) -> Result<&'a str, Failure> {
+    // SAFETY: as above.
+    let name = unsafe { c_text(name) }.and_then(|name| name.to_str().ok());
+    name.ok_or_else(|| bad_option("name", "none", "a text in UTF-8"))
+}
+
+/// Removes a namespace.
+///
+/// # Safety
+/// As `kennel.h` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kennel_remove_namespace(k: *const Cache, name: *const c_char) -> c_int {
+    guarded(|| {
+        // SAFETY: NULL, or a handle that is open.
+        let cache = unsafe { cache(k) }?;
+        // SAFETY: NULL, or a text that ends with a zero byte.
+        done(cache.remove_namespace(unsafe { name_of(name) }?)?)
+    })
+}
+
+/// Invalidates the values that bear a tag.
+///
+/// # Safety
+/// As `kennel.h` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kennel_invalidate_tags(
+    k: *const Cache,
+    tags: *const Bytes,
+    count: usize,
+    soft: c_int,
+) -> c_int {
+    guarded(|| {
+        // SAFETY: NULL, or a handle that is open.
+        let cache = unsafe { cache(k) }?;
+        // SAFETY: the caller's tags.
+        cache.invalidate_tags(&unsafe { structs::names("tags", tags, count) }?, how(soft))?;
+        Ok(OK)
+    })
+}
+
+fn how(soft: c_int) -> Invalidation {
+    if soft == 0 { Invalidation::Hard } else { Invalidation::Soft }
 }
 
 /// A handle of a namespace.
@@ -180,8 +273,7 @@ pub unsafe extern "C" fn kennel_namespace(
         // SAFETY: NULL, or a handle that is open.
         let cache = unsafe { cache(k) }?;
         // SAFETY: NULL, or a text that ends with a zero byte.
-        let name = unsafe { c_text(name) }.and_then(|name| name.to_str().ok());
-        let name = name.ok_or_else(|| bad_option("name", "none", "a text in UTF-8"))?;
+        let name = unsafe { name_of(name) }?;
         let options = structs::time("ttl_ms", ttl_ms)?
             .map_or_else(NamespaceOptions::new, |ttl: Duration| NamespaceOptions::new().ttl(ttl));
         out.set(Box::into_raw(Box::new(cache.namespace(name, &options)?)));
@@ -196,9 +288,8 @@ pub unsafe extern "C" fn kennel_namespace(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kennel_invalidate(k: *const Cache, soft: c_int) -> c_int {
     guarded(|| {
-        let how = if soft == 0 { Invalidation::Hard } else { Invalidation::Soft };
         // SAFETY: NULL, or a handle that is open.
-        unsafe { cache(k) }?.invalidate(how)?;
+        unsafe { cache(k) }?.invalidate(how(soft))?;
         Ok(OK)
     })
 }

@@ -5,8 +5,7 @@ use crate::border::{Answer, CREATE, Failure, NONE, OK, Out, WAIT, bytes, cache, 
 use crate::cache::done;
 use crate::handles::{Held, Kind, Own};
 use crate::memory::Malloc;
-use crate::read::give;
-use crate::structs::{self, BeginOptions, StoreOptions};
+use crate::structs::{self, BeginOptions, Entry, ItemOut, StoreOptions};
 use engine::{Cache, Error, Item, KeyLock, LockOptions, Lookup, Stored, Task};
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -15,31 +14,60 @@ use std::task::Poll;
 /// What a look at a key hands out.
 struct Found {
     value: Out<*mut c_char>,
-    len: Out<usize>,
+    told: Told,
     claim: Out<u64>,
+}
+
+/// What is told of the value: its length, or all that is known.
+enum Told {
+    Len(Out<usize>),
+    Item(ItemOut),
+}
+
+impl Told {
+    /// # Safety
+    /// NULL, or a place for a length.
+    unsafe fn len(len: *mut usize) -> Self {
+        // SAFETY: as above.
+        Self::Len(unsafe { Out::cleared(len, 0) })
+    }
+
+    /// # Safety
+    /// NULL, or a struct that begins with its size.
+    unsafe fn item(item: *mut Entry) -> Self {
+        // SAFETY: as above.
+        Self::Item(unsafe { ItemOut::cleared(item) })
+    }
 }
 
 impl Found {
     /// # Safety
-    /// NULL, or places for a pointer, a length and a number.
-    unsafe fn cleared(value: *mut *mut c_char, len: *mut usize, claim: *mut u64) -> Self {
+    /// NULL, or places for a pointer and a number.
+    unsafe fn cleared(value: *mut *mut c_char, told: Told, claim: *mut u64) -> Self {
         // SAFETY: as above.
         let value = unsafe { Out::cleared(value, ptr::null_mut()) };
         // SAFETY: as above.
-        let len = unsafe { Out::cleared(len, 0) };
-        // SAFETY: as above.
         let claim = unsafe { Out::cleared(claim, 0) };
-        Self { value, len, claim }
+        Self { value, told, claim }
     }
 
     fn required(&self) -> Result<(), Failure> {
+        if let Told::Item(item) = &self.told {
+            item.required()?;
+        }
         self.value.required("value")?;
         self.claim.required("claim")
     }
 
     fn give(&self, item: &Item) -> Answer {
         let needed = item.value.len();
-        give(Malloc::of(&item.value).ok_or(Error::NoMemory { needed })?, &self.value, &self.len)
+        let value = Malloc::of(&item.value).ok_or(Error::NoMemory { needed })?;
+        match &self.told {
+            Told::Len(len) => len.set(needed),
+            Told::Item(out) => out.set(item, needed),
+        }
+        self.value.set(value.into_raw());
+        Ok(OK)
     }
 
     /// Hands out what was found. A claim takes the place that was reserved for it.
@@ -53,6 +81,43 @@ impl Found {
             }
             _ => Ok(NONE),
         }
+    }
+
+    /// Looks a key up, and claims it if its value is to be created.
+    ///
+    /// # Safety
+    /// As `kennel.h` says.
+    unsafe fn begin(&self, k: *const Cache, (key, n): (*const c_void, usize), how: *const BeginOptions) -> c_int {
+        guarded(|| {
+            self.required()?;
+            // SAFETY: NULL, or a handle that is open.
+            let cache = unsafe { cache(k) }?;
+            // SAFETY: the caller's key.
+            let key = unsafe { bytes("key", key, n) }?;
+            // SAFETY: NULL, or a struct that begins with its size.
+            let how = unsafe { structs::read(how) }?;
+            // SAFETY: the caller's tags.
+            let how = unsafe { how.for_engine() }?;
+            // Before the claim: others would wait in vain for one that has no number.
+            let place = Own::reserve(Kind::Claim)?;
+            self.answer(cache.claim(key, &how)?, place)
+        })
+    }
+
+    /// Asks for the answer to a request.
+    fn poll(&self, request: u64) -> c_int {
+        guarded(|| {
+            self.required()?;
+            let place = Own::reserve(Kind::Claim)?;
+            let (own, Held::Request(mut asked)) = Own::take(request, Kind::Request)? else { return Ok(NONE) };
+            match asked.poll()? {
+                Poll::Pending => {
+                    own.fill(Held::Request(asked));
+                    Ok(WAIT)
+                }
+                Poll::Ready(lookup) => self.answer(lookup, place),
+            }
+        })
     }
 }
 
@@ -70,20 +135,34 @@ pub unsafe extern "C" fn kennel_begin(
     len: *mut usize,
     claim: *mut u64,
 ) -> c_int {
+    // SAFETY: NULL, or a place for what is told.
+    let told = unsafe { Told::len(len) };
     // SAFETY: NULL, or places for what is handed out.
-    let found = unsafe { Found::cleared(value, len, claim) };
-    guarded(|| {
-        found.required()?;
-        // SAFETY: NULL, or a handle that is open.
-        let cache = unsafe { cache(k) }?;
-        // SAFETY: the caller's key.
-        let key = unsafe { bytes("key", key, n) }?;
-        // SAFETY: NULL, or a struct that begins with its size.
-        let how = unsafe { structs::read(how) }?.for_engine()?;
-        // Before the claim: others would wait in vain for one that has no number.
-        let place = Own::reserve(Kind::Claim)?;
-        found.answer(cache.claim(key, &how)?, place)
-    })
+    let found = unsafe { Found::cleared(value, told, claim) };
+    // SAFETY: as `kennel.h` says.
+    unsafe { found.begin(k, (key, n), how) }
+}
+
+/// [`kennel_begin`] with what the cache knows of the value.
+///
+/// # Safety
+/// As `kennel.h` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kennel_begin_item(
+    k: *const Cache,
+    key: *const c_void,
+    n: usize,
+    how: *const BeginOptions,
+    value: *mut *mut c_char,
+    item: *mut Entry,
+    claim: *mut u64,
+) -> c_int {
+    // SAFETY: NULL, or a place for what is told.
+    let told = unsafe { Told::item(item) };
+    // SAFETY: NULL, or places for what is handed out.
+    let found = unsafe { Found::cleared(value, told, claim) };
+    // SAFETY: as `kennel.h` says.
+    unsafe { found.begin(k, (key, n), how) }
 }
 
 /// Begins a request.
@@ -107,33 +186,42 @@ pub unsafe extern "C" fn kennel_ask(
         // SAFETY: the caller's key.
         let key = unsafe { bytes("key", key, n) }?;
         // SAFETY: NULL, or a struct that begins with its size.
-        let how = unsafe { structs::read(how) }?.for_engine()?;
+        let how = unsafe { structs::read(how) }?;
+        // SAFETY: the caller's tags.
+        let how = unsafe { how.for_engine() }?;
         let asked = cache.request_claim(key, &how)?;
         request.set(Own::reserve(Kind::Request)?.fill(Held::Request(Box::new(asked))));
         Ok(OK)
     })
 }
 
-/// Asks for an answer to a request.
+/// Asks for the answer to a request.
 ///
 /// # Safety
 /// As `kennel.h` says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kennel_poll(request: u64, value: *mut *mut c_char, len: *mut usize, claim: *mut u64) -> c_int {
+    // SAFETY: NULL, or a place for what is told.
+    let told = unsafe { Told::len(len) };
     // SAFETY: NULL, or places for what is handed out.
-    let found = unsafe { Found::cleared(value, len, claim) };
-    guarded(|| {
-        found.required()?;
-        let place = Own::reserve(Kind::Claim)?;
-        let (own, Held::Request(mut asked)) = Own::take(request, Kind::Request)? else { return Ok(NONE) };
-        match asked.poll()? {
-            Poll::Pending => {
-                own.fill(Held::Request(asked));
-                Ok(WAIT)
-            }
-            Poll::Ready(lookup) => found.answer(lookup, place),
-        }
-    })
+    unsafe { Found::cleared(value, told, claim) }.poll(request)
+}
+
+/// [`kennel_poll`] with what the cache knows of the value.
+///
+/// # Safety
+/// As `kennel.h` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kennel_poll_item(
+    request: u64,
+    value: *mut *mut c_char,
+    item: *mut Entry,
+    claim: *mut u64,
+) -> c_int {
+    // SAFETY: NULL, or a place for what is told.
+    let told = unsafe { Told::item(item) };
+    // SAFETY: NULL, or places for what is handed out.
+    unsafe { Found::cleared(value, told, claim) }.poll(request)
 }
 
 /// Ends a request.
@@ -185,7 +273,9 @@ pub unsafe extern "C" fn kennel_complete_with(
         // SAFETY: the caller's value.
         let value = unsafe { bytes("value", value, len) }?;
         // SAFETY: NULL, or a struct that begins with its size.
-        let made = unsafe { structs::read(how) }?.created(value)?;
+        let how = unsafe { structs::read(how) }?;
+        // SAFETY: the caller's tags.
+        let made = unsafe { how.created(value) }?;
         is_stored(taken(claim)?.1.store_with(&made)?)
     })
 }
@@ -205,7 +295,9 @@ pub unsafe extern "C" fn kennel_try_complete(
         // SAFETY: the caller's value.
         let value = unsafe { bytes("value", value, len) }?;
         // SAFETY: NULL, or a struct that begins with its size.
-        let made = unsafe { structs::read(how) }?.created(value)?;
+        let how = unsafe { structs::read(how) }?;
+        // SAFETY: the caller's tags.
+        let made = unsafe { how.created(value) }?;
         let (own, held) = taken(claim)?;
         match held.try_store(Some(&made)) {
             Ok(stored) => is_stored(stored?),

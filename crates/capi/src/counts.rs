@@ -76,7 +76,9 @@ unsafe fn begun(
 ) -> c_int {
     let change = |cache: &Cache, key: &[u8]| {
         // SAFETY: NULL, or a struct that begins with its size.
-        let how = unsafe { structs::read(how) }?.for_engine()?;
+        let how = unsafe { structs::read(how) }?;
+        // SAFETY: the caller's tags.
+        let how = unsafe { how.for_engine() }?;
         Ok(Some(begin(cache, key, delta, initial, &how)?))
     };
     // SAFETY: as `kennel.h` says.

@@ -10,6 +10,7 @@ mod claim;
 mod counts;
 mod handles;
 mod list;
+mod many;
 mod memory;
 mod read;
 mod structs;

@@ -1,9 +1,9 @@
 //! The structs of `kennel.h`. Each begins with its own size as the program knows it, and grows at its end only: a program
 //! that was compiled with an older header gives a shorter one, and the rest of it has its defaults.
 
-use crate::border::{Failure, bad_option};
+use crate::border::{Failure, bad_option, bytes};
 use engine::{CreateOptions, Created, Expiry, Item, SetOptions, Wait};
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::ptr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +15,52 @@ pub(crate) unsafe trait Versioned: Copy {
     /// What the fields hold that a program does not know.
     const INIT: Self;
     const NAME: &'static str;
+}
+
+/// `kennel_bytes`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Bytes {
+    pub(crate) data: *const c_void,
+    pub(crate) len: usize,
+}
+
+/// `kennel_pair`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Pair {
+    pub(crate) key: *const c_void,
+    pub(crate) n: usize,
+    pub(crate) value: *const c_void,
+    pub(crate) len: usize,
+    pub(crate) flags: u32,
+    pub(crate) reserved: u32,
+}
+
+/// An array of the caller.
+///
+/// # Safety
+/// NULL, or `count` elements that nobody changes for as long as the call runs.
+pub(crate) unsafe fn array<'a, T>(what: &'static str, at: *const T, count: usize) -> Result<&'a [T], Failure> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    if at.is_null() || count > isize::MAX as usize / size_of::<T>() {
+        return Err(bad_option(what, format!("{at:?} for {count} elements"), "a pointer to that many elements"));
+    }
+    // SAFETY: the caller's elements, as above.
+    Ok(unsafe { std::slice::from_raw_parts(at, count) })
+}
+
+/// The names, or keys, in an array of the caller.
+///
+/// # Safety
+/// As for [`array`], and each element has as many bytes as it says.
+pub(crate) unsafe fn names<'a>(what: &'static str, at: *const Bytes, count: usize) -> Result<Vec<&'a [u8]>, Failure> {
+    // SAFETY: as above.
+    let names = unsafe { array(what, at, count) }?;
+    // SAFETY: as above.
+    names.iter().map(|name| unsafe { bytes(what, name.data, name.len) }).collect()
 }
 
 /// `kennel_options`.
@@ -32,6 +78,8 @@ pub struct Options {
     pub(crate) claims: u32,
     pub(crate) mode: u32,
     pub(crate) bits: u32,
+    pub(crate) tags: u32,
+    pub(crate) reserved: u32,
 }
 
 // SAFETY: `repr(C)`, a size first, and numbers and a pointer.
@@ -48,6 +96,8 @@ unsafe impl Versioned for Options {
         claims: 0,
         mode: 0,
         bits: 0,
+        tags: 0,
+        reserved: 0,
     };
     const NAME: &'static str = "size of kennel_options";
 }
@@ -61,11 +111,21 @@ pub struct StoreOptions {
     pub(crate) soft_ttl_ms: i64,
     pub(crate) flags: u32,
     pub(crate) reserved: u32,
+    pub(crate) tags: *const Bytes,
+    pub(crate) tag_count: usize,
 }
 
-// SAFETY: `repr(C)`, a size first, and numbers.
+// SAFETY: `repr(C)`, a size first, and numbers and a pointer.
 unsafe impl Versioned for StoreOptions {
-    const INIT: Self = Self { size: size_of::<Self>(), ttl_ms: 0, soft_ttl_ms: 0, flags: 0, reserved: 0 };
+    const INIT: Self = Self {
+        size: size_of::<Self>(),
+        ttl_ms: 0,
+        soft_ttl_ms: 0,
+        flags: 0,
+        reserved: 0,
+        tags: ptr::null(),
+        tag_count: 0,
+    };
     const NAME: &'static str = "size of kennel_set_options";
 }
 
@@ -81,9 +141,11 @@ pub struct BeginOptions {
     pub(crate) claim_max_age_ms: i64,
     pub(crate) flags: u32,
     pub(crate) bits: u32,
+    pub(crate) tags: *const Bytes,
+    pub(crate) tag_count: usize,
 }
 
-// SAFETY: `repr(C)`, a size first, and numbers.
+// SAFETY: `repr(C)`, a size first, and numbers and a pointer.
 unsafe impl Versioned for BeginOptions {
     const INIT: Self = Self {
         size: size_of::<Self>(),
@@ -94,6 +156,8 @@ unsafe impl Versioned for BeginOptions {
         claim_max_age_ms: 0,
         flags: 0,
         bits: 0,
+        tags: ptr::null(),
+        tag_count: 0,
     };
     const NAME: &'static str = "size of kennel_create_options";
 }
@@ -152,6 +216,49 @@ pub(crate) unsafe fn read<T: Versioned>(at: *const T) -> Result<T, Failure> {
         }
     }
     Ok(read)
+}
+
+/// The array of `kennel_item`s of a caller, each of which is cleared first. All have the size of the first.
+pub(crate) struct ItemsOut {
+    at: *mut Entry,
+    stride: usize,
+    is_sound: bool,
+}
+
+impl ItemsOut {
+    /// # Safety
+    /// NULL, or `count` structs whose first field holds their size, for as long as the call runs.
+    pub(crate) unsafe fn cleared(at: *mut Entry, count: usize) -> Self {
+        if at.is_null() || count == 0 {
+            return Self { at: ptr::null_mut(), stride: 0, is_sound: true };
+        }
+        // SAFETY: as above.
+        let stride = unsafe { at.cast::<usize>().read() };
+        let mut out = Self { at, stride, is_sound: false };
+        let fits = stride >= 2 * size_of::<usize>()
+            && stride.is_multiple_of(align_of::<Entry>())
+            && count <= isize::MAX as usize / stride;
+        // SAFETY: each struct begins with its size; one that has another size than the first ends the search.
+        out.is_sound = fits && (0..count).all(|i| unsafe { out.of(i).at.cast::<usize>().read() } == stride);
+        if out.is_sound {
+            (0..count).for_each(|i| out.of(i).write(Entry::INIT));
+        }
+        out
+    }
+
+    /// # Errors
+    /// The caller gave structs without a size, or with different ones.
+    pub(crate) fn checked(&self) -> Result<(), Failure> {
+        if self.is_sound {
+            return Ok(());
+        }
+        Err(bad_option(Entry::NAME, self.stride.to_string(), "sizeof of the struct, in each: KENNEL_ITEM_INIT"))
+    }
+
+    /// The struct of one item.
+    pub(crate) fn of(&self, i: usize) -> ItemOut {
+        ItemOut { at: self.at.cast::<u8>().wrapping_add(i * self.stride).cast(), room: self.stride }
+    }
 }
 
 /// A `kennel_item` of the caller, which is cleared first.
@@ -276,9 +383,12 @@ pub(crate) fn known_bits(bits: u32, known: u32) -> Result<(), Failure> {
 }
 
 impl StoreOptions {
-    pub(crate) fn for_engine(&self) -> Result<SetOptions, Failure> {
+    /// # Safety
+    /// The tags can be read for as long as the call runs.
+    pub(crate) unsafe fn for_engine(&self) -> Result<SetOptions, Failure> {
         known_bits(self.reserved, 0)?;
-        let mut how = SetOptions::new().flags(self.flags);
+        // SAFETY: as above.
+        let mut how = SetOptions::new().flags(self.flags).tags(&unsafe { names("tags", self.tags, self.tag_count) }?);
         if let Some(expiry) = ttl("ttl_ms", self.ttl_ms)? {
             how = how.expiry(expiry);
         }
@@ -289,7 +399,10 @@ impl StoreOptions {
     }
 
     /// A created value with these options in place of those of its claim.
-    pub(crate) fn created(&self, value: &[u8]) -> Result<Created, Failure> {
+    ///
+    /// # Safety
+    /// The tags can be read for as long as the call runs.
+    pub(crate) unsafe fn created(&self, value: &[u8]) -> Result<Created, Failure> {
         known_bits(self.reserved, 0)?;
         let mut made = Created::new(value);
         if let Some(expiry) = ttl("ttl_ms", self.ttl_ms)? {
@@ -297,6 +410,10 @@ impl StoreOptions {
         }
         if let Some(expiry) = ttl("soft_ttl_ms", self.soft_ttl_ms)? {
             made = made.soft_expiry(expiry);
+        }
+        if self.tag_count > 0 {
+            // SAFETY: as above.
+            made = made.tags(&unsafe { names("tags", self.tags, self.tag_count) }?);
         }
         Ok(if self.flags == 0 { made } else { made.flags(self.flags) })
     }
@@ -307,10 +424,15 @@ const OR_UNCACHED: u32 = 2;
 const NEEDS_VALUE: u32 = 4;
 
 impl BeginOptions {
-    pub(crate) fn for_engine(&self) -> Result<CreateOptions, Failure> {
+    /// # Safety
+    /// The tags can be read for as long as the call runs.
+    pub(crate) unsafe fn for_engine(&self) -> Result<CreateOptions, Failure> {
         known_bits(self.bits, UNPROTECTED | OR_UNCACHED | NEEDS_VALUE)?;
+        // SAFETY: as above.
+        let tags = unsafe { names("tags", self.tags, self.tag_count) }?;
         let mut how = CreateOptions::new()
             .flags(self.flags)
+            .tags(&tags)
             .wait(wait(self.wait_ms)?)
             .task(engine::Task::unique())
             .unprotected(self.bits & UNPROTECTED != 0)

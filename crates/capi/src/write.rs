@@ -77,8 +77,9 @@ unsafe fn stored(
         // SAFETY: the caller's value.
         let value = unsafe { bytes("value", value, len) }?;
         // SAFETY: NULL, or a struct that begins with its size.
-        let how = unsafe { structs::read(how) }?.for_engine()?;
-        store(cache, key, value, &how)
+        let how = unsafe { structs::read(how) }?;
+        // SAFETY: the caller's tags.
+        store(cache, key, value, &unsafe { how.for_engine() }?)
     })
 }
 

@@ -42,11 +42,23 @@ int main(int argc, char **argv) {
     kennel_free(value);
 
     /* Without a size. */
-    kennel_set_options none = {0, 0, 0, 0, 0};
+    kennel_set_options none = {0, 0, 0, 0, 0, NULL, 0};
     IS(kennel_set_with(k, T("key"), T("v"), &none, NULL), KENNEL_E_BAD_OPTION);
     kennel_item empty = {0, 0, 0, 0, 0, 0, 0, 0};
     IS(kennel_get_item(k, T("key"), &value, &empty), KENNEL_E_BAD_OPTION);
     CHECK(value == NULL);
+    /* Items of an older header in an array lie closer together. */
+    struct { size_t size; size_t len; uint64_t stamp; } items[3] = {{24, 9, 9}, {24, 9, 9}, {24, 9, 9}};
+    kennel_bytes keys[] = {{T("key")}, {T("none")}, {T("key")}};
+    char *values[3], *memory;
+    IS(kennel_get_multi(k, keys, 3, values, (kennel_item *)items, &memory), KENNEL_OK);
+    CHECK(items[0].len == 1 && items[1].len == 0 && items[2].len == 1 && items[2].size == 24 && items[1].stamp == 0);
+    kennel_free(memory);
+    items[1].size = 32;
+    IS(kennel_get_multi(k, keys, 3, values, (kennel_item *)items, &memory), KENNEL_E_BAD_OPTION);
+    items[0].size = 3;
+    IS(kennel_get_multi(k, keys, 3, values, (kennel_item *)items, &memory), KENNEL_E_BAD_OPTION);
+    CHECK(values[0] == NULL && values[2] == NULL);
     kennel_close(k);
     IS(kennel_destroy(path), KENNEL_OK);
     return 0;

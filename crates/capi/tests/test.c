@@ -67,7 +67,12 @@ static void test_open(void) {
     CHECK(strstr(kennel_last_error(), "KENNEL_SAME_SIZES") != NULL && strstr(kennel_last_error(), "::") == NULL);
     IS(kennel_open(path, NULL, NULL), KENNEL_E_BAD_OPTION);
     IS(kennel_open(folder, NULL, &other), KENNEL_E_BAD_FILE);
-    options.bits = KENNEL_READ_ONLY;
+    options.bits = KENNEL_LARGE_PAGES | KENNEL_SMALL_PAGES;
+    IS(kennel_open(path, &options, &other), KENNEL_E_BAD_OPTION);
+    options.bits = KENNEL_LARGE_PAGES;
+    IS(kennel_open(path, &options, &other), KENNEL_OK);
+    kennel_close(other);
+    options.bits = KENNEL_READ_ONLY | KENNEL_SMALL_PAGES;
     IS(kennel_open(path, &options, &other), KENNEL_OK);
     IS(kennel_set(other, T("a"), T("b"), 0), KENNEL_E_READ_ONLY);
     kennel_close(other);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
-use kennel::{Cache, LockStrategy, NamespaceOptions, Options};
+use kennel::{Cache, LargePages, LockStrategy, NamespaceOptions, Options};
 
 use crate::hex;
 use crate::message::of_cache;
@@ -236,6 +236,28 @@ impl From<Locks> for LockStrategy {
             Locks::Process => Self::Process,
             Locks::None => Self::None,
             Locks::RwFile => Self::RwFile,
+        }
+    }
+}
+
+/// The choices of large pages that can be named on a command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Large {
+    /// In memory (tmpfs), where the file system gives large pages by itself: one that is mounted with huge=advise
+    Auto,
+    /// In memory everywhere, at the cost of a copy of each page; on a disk, too, where the smallest change of the file
+    /// then writes 2 MiB
+    Always,
+    /// Small pages, whatever the file system gives
+    Never,
+}
+
+impl From<Large> for LargePages {
+    fn from(large: Large) -> Self {
+        match large {
+            Large::Auto => Self::Auto,
+            Large::Always => Self::Always,
+            Large::Never => Self::Never,
         }
     }
 }

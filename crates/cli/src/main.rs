@@ -9,7 +9,6 @@ mod message;
 mod output;
 mod platform;
 mod sampled;
-mod stream;
 mod time;
 mod trace;
 

@@ -35,6 +35,37 @@ fn refused(args: &str, part: &str) {
 }
 
 #[test]
+fn cost_is_plotted_against_data_beside_the_limit() {
+    let dir = TempDir::new().unwrap();
+    let (plots, page) = (dir.path().join("plots"), dir.path().join("page.html"));
+    let args = format!(
+        "--seconds 0.03 --warm-up 0.01 --rounds 2 --no-syscalls --json --locks lease --processes 1 --batch 1,8 \
+         --data-sizes 256KiB,3MiB --large-pages never,always --plots {} --report {}",
+        plots.display(),
+        page.display()
+    );
+    let output = bench(&args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let results: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cells = results["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), 2 * 2 * 2);
+    for one in cells {
+        assert!(one["limit_ns"]["median"].as_f64() > Some(0.0), "{one}");
+        let (hits, reads) = (one["counts"]["hits"].as_u64().unwrap(), one["counts"]["reads"].as_u64().unwrap());
+        assert!(hits * 10 > reads * 9 && one["counts"]["writes"].as_u64() > Some(0), "{one}");
+    }
+    let mut names: Vec<_> = std::fs::read_dir(&plots).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["cost-by-batch.svg", "cost-by-data.svg"]);
+    let data = std::fs::read_to_string(plots.join("cost-by-data.svg")).unwrap();
+    for shown in ["lease, large pages never", "lease, large pages always", "limit of a read", "256.0 KiB", "3.0 MiB"] {
+        assert!(data.contains(shown), "{shown:?} is not in the plot");
+    }
+    assert!(std::fs::read_to_string(page).unwrap().contains("How cost grows"));
+    refused("--data-sizes 1KiB", "data size: expected 64.0 KiB to 64.0 GiB");
+}
+
+#[test]
 fn every_combination_is_measured() {
     let results = json("--locks file,rw-file --processes 1,2 --regions 1,4 --writes 50 --no-syscalls");
     let cells = results["cells"].as_array().expect("cells");
@@ -106,11 +137,12 @@ fn the_page_has_every_section_and_needs_nothing_else() {
     let said = output(&format!("--locks file,rw-file --processes 1,2 --regions 1,4 --report {}", page.display()));
     assert!(said.contains("operations/s") && said.contains("page.html"), "{said}");
     let html = std::fs::read_to_string(page).expect("the page");
-    for id in ["throughput", "regions", "strategies", "latency", "table", "method"] {
+    for id in ["throughput", "regions", "growth", "strategies", "latency", "table", "method"] {
         assert!(html.contains(&format!("<section id=\"{id}\">")), "no section {id}");
     }
-    // Throughput for two numbers of regions, one by regions, and latencies of reads and writes for both.
-    assert_eq!(html.matches("<svg").count(), 2 + 1 + 4);
+    // Throughput for two numbers of regions, one by regions, and latencies of reads and writes for both. Cost, slow reads,
+    // slow writes and fairness by processes for both, and cost by regions for both numbers of processes.
+    assert_eq!(html.matches("<svg").count(), 2 + 1 + 4 + 2 * 4 + 2);
     assert!(!html.contains("could not be drawn"));
     // Wider than that a table does not fit on a page of 1280 pixels.
     let rows: Vec<&str> = html.split("<tr>").filter(|row| row.contains("<th>strategy</th>")).collect();

@@ -179,6 +179,11 @@ fn a_namespace_has_keys_of_its_own() -> Outcome {
     fixture.run("clear", ["--namespace", "pages"])?.expect_status(0);
     fixture.run("keys", [""; 0])?.expect_status(0).expect_stdout("1\n");
     fixture.get("1")?.expect_stdout("plain");
+    fixture.run("clear", ["--namespace", "pages", "--remove"])?.expect_status(0);
+    let output = fixture.run("clear", ["--namespace", "pages", "--remove"])?;
+    assert_eq!(output.expect_status(1).stderr.as_slice(), missing.as_bytes());
+    fixture.run("clear", ["--remove"])?.expect_status(2);
+    fixture.get("1")?.expect_stdout("plain");
     Ok(())
 }
 

@@ -279,6 +279,33 @@ fn a_namespace_is_forgotten_by_its_name() {
     place.wait_for_runs(3);
 }
 
+#[test]
+fn what_bears_a_tag_is_forgotten_together() {
+    let place = Place::new();
+    expect(&place.run_memo(&["--tag", "a", "--tag=b"], COUNT), 0, "1\n", "oops\n");
+    let run = |line: &str| place.command(line.split(' ')).output().unwrap();
+    expect(&run("set memo.cache key value --tag b"), 0, "", "");
+    expect(&run("set memo.cache other value --tag c"), 0, "", "");
+    expect(&run("invalidate memo.cache --tag x --tag b"), 0, "", "");
+    expect(&run("get memo.cache key"), 1, "", "");
+    expect(&run("get memo.cache other"), 0, "value", "");
+    expect(&place.run_memo(&["--tag", "a"], COUNT), 0, "2\n", "oops\n");
+    // Stale: shown once more while it is made anew.
+    expect(&run("invalidate memo.cache --tag a --soft"), 0, "", "");
+    expect(&place.run_memo(&["--tag", "a"], COUNT), 0, "2\n", "oops\n");
+    place.wait_for_runs(3);
+    // What is invalidated while a forced run goes on is not remembered after it.
+    let script = format!(
+        "{} invalidate memo.cache --tag a; echo run >> log; wc -l < log | tr -d ' '",
+        env!("CARGO_BIN_EXE_kennel")
+    );
+    for (options, runs) in [(&["--tag", "a"][..], 4), (&["--tag", "a", "--force"], 5), (&["--tag", "a"], 6)] {
+        expect(&place.run_memo(options, &script), 0, &format!("{runs}\n"), "");
+    }
+    assert_eq!(run("invalidate memo.cache").status.code(), Some(2));
+    assert_eq!(run("invalidate memo.cache memo --tag a").status.code(), Some(2));
+}
+
 /// A cache file, and `kennel lock` on it.
 fn locked(place: &Place, args: &[&str]) -> Command {
     if !place.cache.exists() {

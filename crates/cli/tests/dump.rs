@@ -61,6 +61,7 @@ fn all(cache: &Cache) -> Items {
 /// Whether two items are the same for their readers, wherever they lie.
 fn is_same(one: &SavedItem, other: &SavedItem) -> bool {
     (&one.value, &one.namespace, one.flags) == (&other.value, &other.namespace, other.flags)
+        && one.follows_reads == other.follows_reads
         && (one.expires, one.soft_expires, one.created) == (other.expires, other.soft_expires, other.created)
 }
 
@@ -95,6 +96,9 @@ fn fill(cache: &Cache, plain: usize) -> Outcome {
     cache.set("large and regular", vec![7; 1_500_000])?;
     let pages = cache.namespace("pages", &NamespaceOptions::new().ttl(Duration::from_secs(36_000)).jitter(0.5))?;
     pages.set("front", "hello")?;
+    let sessions = cache.namespace("sessions", &NamespaceOptions::new().idle(Duration::from_secs(36_000)))?;
+    sessions.set("4f2a", "user 7")?;
+    sessions.set_with("fixed", "user 7", &SetOptions::new().expiry(hour))?;
     cache.namespace("empty", &NamespaceOptions::new().absence_ttl(Duration::from_secs(5)))?;
     cache.get_or_create("created", &CreateOptions::new(), || "by a creator")?;
     cache.get_or_create_optional("absent", &CreateOptions::new().absence_expiry(hour), || None::<Vec<u8>>)?;
@@ -110,22 +114,24 @@ fn what_is_dumped_and_loaded_is_the_same() -> Outcome {
     let stream = place.run("dump from.cache", b"")?;
     stream.expect_status(0);
     let to = Options::new().capacity(32 << 20).mean_item(64).stripes(2).create(place.path("to.cache"))?;
-    place.run("load to.cache", &stream.stdout)?.expect_status(0).expect_stdout("Loaded 20,007 items.\n");
+    place.run("load to.cache", &stream.stdout)?.expect_status(0).expect_stdout("Loaded 20,009 items.\n");
     assert_same(&all(&to), &all(&from));
     let mut names = to.namespaces();
     names.sort();
-    assert_eq!(names, ["empty", "pages"]);
-    assert_eq!(to.namespace_defaults("pages"), from.namespace_defaults("pages"));
-    assert_eq!(to.namespace_defaults("empty"), from.namespace_defaults("empty"));
+    assert_eq!(names, ["empty", "pages", "sessions"]);
+    for name in names {
+        assert_eq!(to.namespace_defaults(&name), from.namespace_defaults(&name), "{name}");
+    }
+    assert_eq!(all(&to).values().filter(|item| item.follows_reads).count(), 1);
     assert!(to.verify().is_ok());
     // And by way of a file.
     let dumped = place.run("dump from.cache -o stream", b"")?;
-    assert!(dumped.expect_status(0).text().starts_with("Dumped 20,007 items to stream, "), "{}", dumped.text());
+    assert!(dumped.expect_status(0).text().starts_with("Dumped 20,009 items to stream, "), "{}", dumped.text());
     to.clear()?;
     place.run("load to.cache stream", b"")?.expect_status(0);
     assert_same(&all(&to), &all(&from));
-    place.run("load to.cache stream", b"")?.expect_stdout("Loaded 0 items; 20,007 were there already.\n");
-    place.run("load to.cache - --replace", &stream.stdout)?.expect_stdout("Loaded 20,007 items.\n");
+    place.run("load to.cache stream", b"")?.expect_stdout("Loaded 0 items; 20,009 were there already.\n");
+    place.run("load to.cache - --replace", &stream.stdout)?.expect_stdout("Loaded 20,009 items.\n");
     assert_eq!(place.names()?, ["stream"]);
     Ok(())
 }
@@ -306,7 +312,7 @@ fn a_dump_that_cannot_be_written_leaves_nothing() -> Outcome {
     assert!(fs::read(place.path("got"))?.starts_with(b"KENNELdp"));
     shell("$kennel dump from.cache -o pipe > /dev/null & exec $kennel load from.cache pipe")?
         .expect_status(0)
-        .expect_stdout("Loaded 0 items; 1,007 were there already.\n");
+        .expect_stdout("Loaded 0 items; 1,009 were there already.\n");
     place.run("dump from.cache -o /dev/null", b"")?.expect_status(0);
     // Only its owner reads what a cache of his held.
     fs::write(place.path("old"), "what was there before")?;
@@ -393,11 +399,43 @@ fn a_load_that_is_killed_leaves_a_sound_file() -> Outcome {
 }
 
 #[test]
+fn what_bears_tags_is_loaded_only_if_that_is_asked_for() -> Outcome {
+    let place = Place::new()?;
+    let (from, to) = (place.create("from.cache", 1 << 20)?, place.create("to.cache", 1 << 20)?);
+    from.set("plain", "1")?;
+    for count in 1..=16 {
+        let tags: Vec<String> = (0..count).map(|tag| format!("tag {tag}")).collect();
+        from.set_with(format!("tagged {count}"), "2", &SetOptions::new().tags(&tags))?;
+    }
+    let stream = place.run("dump from.cache", b"")?.stdout;
+    let loaded = place.run("load to.cache", &stream)?;
+    assert!(loaded.expect_status(0).text().contains("1 item; 16 bear tags"), "{}", loaded.text());
+    assert_eq!(to.keys().count(), 1);
+    place.run("load to.cache --tagged", &stream)?.expect_status(0);
+    assert_eq!(to.keys().count(), 17);
+    let count = |entry: kennel::Entry| (entry.key, entry.tags);
+    let sorted = |cache: &Cache| cache.entries().map(count).collect::<std::collections::BTreeMap<_, _>>();
+    assert_eq!(sorted(&to), sorted(&from));
+    to.invalidate_tags(&["tag 3"], kennel::Invalidation::Hard)?;
+    assert_eq!(to.keys().count(), 4);
+    place.run("copy from.cache copy.cache --tagged", b"")?.expect_status(0);
+    assert_eq!(Cache::open(place.path("copy.cache"))?.keys().count(), 17);
+    // A number of tags that no item has: what follows is lost, and nothing hangs.
+    for damage in [0, 17, 255] {
+        let mut bytes = stream.clone();
+        let last = bytes.len() / 2;
+        bytes[last] = damage;
+        place.run("load to.cache --tagged", &bytes)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_copy_may_have_another_size() -> Outcome {
     let place = Place::new()?;
     let from = place.create("from.cache", 32 << 20)?;
     fill(&from, 1_000)?;
-    place.run("copy from.cache like.cache", b"")?.expect_status(0).expect_stdout("Copied 1,007 items.\n");
+    place.run("copy from.cache like.cache", b"")?.expect_status(0).expect_stdout("Copied 1,009 items.\n");
     let like = Cache::open(place.path("like.cache"))?;
     assert_same(&all(&like), &all(&from));
     assert_eq!((like.stats().capacity, like.stats().strategy), (32 << 20, from.stats().strategy));
@@ -406,8 +444,8 @@ fn a_copy_may_have_another_size() -> Outcome {
     place.run("copy from.cache larger.cache --capacity 48MiB", b"")?.expect_status(0);
     assert_eq!(Cache::open(place.path("larger.cache"))?.stats().capacity, 48 << 20);
     place.run("copy from.cache larger.cache --capacity 40MiB", b"")?.expect_status(2).expect_error("--capacity");
-    place.run("copy from.cache larger.cache", b"")?.expect_stdout("Copied 0 items; 1,007 were there already.\n");
-    place.run("copy from.cache larger.cache --replace", b"")?.expect_stdout("Copied 1,007 items.\n");
+    place.run("copy from.cache larger.cache", b"")?.expect_stdout("Copied 0 items; 1,009 were there already.\n");
+    place.run("copy from.cache larger.cache --replace", b"")?.expect_stdout("Copied 1,009 items.\n");
     place.run("copy from.cache from.cache", b"")?.expect_status(2).expect_error("are one file");
     place.run("copy nosuch.cache new.cache", b"")?.expect_status(2).expect_error("no cache file");
     assert!(!place.path("new.cache").exists());

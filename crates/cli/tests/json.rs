@@ -28,7 +28,7 @@ fn kennel(args: &[&str], directory: &Path) -> Value {
 fn filled() -> TempDir {
     let dir = TempDir::new().expect("a directory");
     let create = Command::new(env!("CARGO_BIN_EXE_kennel"))
-        .args(["create", "cache", "--capacity", "1M", "--stripes", "2"])
+        .args(["create", "cache", "--capacity", "1M", "--stripes", "2", "--namespace-reads", "yes"])
         .current_dir(dir.path())
         .output();
     assert!(create.expect("it runs").status.success());
@@ -108,7 +108,7 @@ fn metrics_serves_what_is_documented() {
     fields.check(&document, "");
     fields.expect_all(&[]);
     let stats = document["caches"][0]["stats"].as_object().expect("an object");
-    let stat: BTreeSet<_> = documented("stat").into_keys().collect();
+    let stat: BTreeSet<_> = documented("stat").into_keys().filter_map(|name| name.split(['.', '[']).next()).collect();
     assert!(stats.keys().all(|name| stat.contains(name.as_str())), "{stats:?}");
     assert!(!stats.contains_key("path") && !stats.contains_key("file_id"));
 }
@@ -128,19 +128,54 @@ fn verify_prints_what_is_documented() {
 }
 
 #[test]
+fn advise_prints_what_is_documented() {
+    let dir = filled();
+    let mut fields = Fields::of("advise");
+    let unread = kennel(&["advise", "cache", "--for", "50ms", "--no-sample", "--json"], dir.path());
+    fields.check(&unread, "");
+    assert!(unread["hit_ratio"].is_null() && unread["sizes"].as_array().is_some_and(Vec::is_empty), "{unread}");
+    let path = dir.path().join("sampled");
+    let cache = kennel::Options::new().capacity(4 << 20).samples(true).create(&path).expect("a cache");
+    for number in 0..2000_u32 {
+        cache.set(number.to_le_bytes(), [0; 64]).expect("room");
+    }
+    let advise = Command::new(env!("CARGO_BIN_EXE_kennel"))
+        .args(["advise", "sampled", "--for", "1s", "--json"])
+        .current_dir(dir.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut advise = Some(advise);
+    let output = loop {
+        (0..2000_u32).for_each(|number| assert!(cache.contains(number.to_le_bytes())));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        if advise.as_mut().is_some_and(|child| child.try_wait().expect("a child").is_some()) {
+            break advise.take().expect("it has ended").wait_with_output().expect("its output");
+        }
+    };
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    fields.check(&told, "");
+    assert_eq!(told["sizes"].as_array().map(Vec::len), Some(4), "{told}");
+    fields.expect_all(&[]);
+}
+
+#[test]
 fn bench_prints_what_is_documented() {
     let dir = TempDir::new().expect("a directory");
     let run = |line: &str| {
-        let line = format!("bench --seconds 0.02 --warm-up 0.01 --rounds 1 --keys 50 --json {line}");
+        let line = format!("bench --seconds 0.02 --warm-up 0.01 --rounds 1 --json {line}");
         kennel(&line.split_whitespace().collect::<Vec<_>>(), dir.path())
     };
     let mut fields = Fields::of("bench");
     let largest = u64::MAX;
-    let all = run(&format!("--locks file,process --processes 1,2 --writes 50 --no-syscalls --seed {largest}"));
+    let all =
+        run(&format!("--keys 50 --locks file,process --processes 1,2 --writes 50 --no-syscalls --seed {largest}"));
     assert_eq!(all["plan"]["seed"].as_str(), Some(largest.to_string().as_str()));
     fields.check(&all, "");
-    let rest = "--locks file --processes 1 --writes 0 --rate 100 --directory . --capacity 1M --distribution uniform";
+    let rest =
+        "--keys 50 --locks file --processes 1 --writes 0 --rate 100 --directory . --capacity 1M --distribution uniform";
     fields.check(&run(rest), "");
+    fields.check(&run("--data-sizes 256KiB --locks file --processes 1 --no-syscalls"), "");
     // Counted only where strace is.
     fields.expect_all(&["cells[].system_calls.per_operation"]);
 }

@@ -109,6 +109,64 @@ fn a_failure_is_for_those_who_asked_for_failures() {
 }
 
 #[test]
+fn an_older_result_takes_the_place_of_a_failure() {
+    let place = Place::new();
+    let script = "echo run >> log; test -e bad && { echo bad; echo bad >&2; exit 3; }; echo good";
+    let options = ["--ttl", "1ms", "--stale-if-error", "1h"];
+    expect(&place.run_memo(&options, script), 0, "good\n", "");
+    place.write("bad", "");
+    std::thread::sleep(Duration::from_millis(5));
+    let older = "kennel memo: an older result is shown: the command failed with status 3\n";
+    expect(&place.run_memo(&options, script), 0, "good\n", older);
+    assert_eq!(place.runs(), 2);
+    // Not for a caller that does not want that, nor for one that forces a run.
+    expect(&place.run_memo(&["--ttl", "1ms"], script), 3, "bad\n", "bad\n");
+    let forced = [&options[..], &["--force"]].concat();
+    expect(&place.run_memo(&forced, script), 3, "bad\n", "bad\n");
+    // Nor for one that wants it for a shorter time.
+    std::thread::sleep(Duration::from_millis(20));
+    expect(&place.run_memo(&["--ttl", "1ms", "--stale-if-error", "1ms"], script), 3, "bad\n", "bad\n");
+    // Too much output to be held back is passed on.
+    fs::remove_file(place.dir.path().join("bad")).unwrap();
+    let much = "test -e bad && { head -c 3000000 /dev/zero; exit 3; }; echo good";
+    expect(&place.run_memo(&options, much), 0, "good\n", "");
+    place.write("bad", "");
+    std::thread::sleep(Duration::from_millis(5));
+    let output = place.run_memo(&options, much);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 3_000_000));
+}
+
+#[test]
+fn a_command_that_failed_rests() {
+    let place = Place::new();
+    let script = "echo run >> log; test -e good && echo good";
+    let options = ["--retry-after", "1h"];
+    expect(&place.run_memo(&options, script), 1, "", "");
+    // Others respect the rest, whatever their options are.
+    for options in [&options[..], &[], &["--stale", "1s"]] {
+        expect_failure(&place.run_memo(options, script), 125, "the command failed before, and may run again in ");
+    }
+    assert_eq!(place.runs(), 1);
+    place.write("good", "");
+    expect(&place.run_memo(&["--force"], script), 0, "good\n", "");
+    expect(&place.run_memo(&options, script), 0, "good\n", "");
+    assert_eq!(place.runs(), 2);
+    // While it rests an older result is shown.
+    fs::remove_file(place.dir.path().join("good")).unwrap();
+    let both = ["--ttl", "1ms", "--stale-if-error", "1h", "--retry-after", "1h"];
+    place.write("good", "");
+    expect(&place.run_memo(&["--ttl", "1ms", "--stale-if-error", "1h", "--force"], script), 0, "good\n", "");
+    fs::remove_file(place.dir.path().join("good")).unwrap();
+    std::thread::sleep(Duration::from_millis(5));
+    let runs = place.runs();
+    assert_eq!(text(&place.run_memo(&both, script).stdout), "good\n");
+    let output = place.run_memo(&both, script);
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "good\n"));
+    assert!(text(&output.stderr).contains("an older result is shown: the command failed before"), "{output:?}");
+    assert_eq!(place.runs(), runs + 1);
+}
+
+#[test]
 fn those_who_do_not_want_a_remembered_failure_run_it_once() {
     let place = Place::new();
     let script = "test -e good || exit 1; echo run >> log; sleep 0.5; echo good";
@@ -306,16 +364,16 @@ fn signals_reach_the_command() {
     let place = Place::new();
     for (name, number) in [("TERM", 15), ("HUP", 1)] {
         let script = format!("trap 'echo {name} >> log; exit 9' {name}; echo in >> log; while :; do sleep 0.05; done");
-        let child = place.start_memo(&[], &script);
         let before = place.runs();
+        let child = place.start_memo(&[], &script);
         place.wait_for_runs(before + 1);
         let kill = |child: &Child| Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
         assert!(kill(&child).unwrap().success());
         expect(&child.wait_with_output().unwrap(), 9, "", "");
         assert!(place.read("log").ends_with(&format!("{name}\n")));
         // One that does not heed it ends by it.
-        let child = place.start_memo(&[], "echo in >> log; exec sleep 1000");
         let before = place.runs();
+        let child = place.start_memo(&[], "echo in >> log; exec sleep 1000");
         place.wait_for_runs(before + 1);
         std::thread::sleep(Duration::from_millis(100));
         assert!(kill(&child).unwrap().success());

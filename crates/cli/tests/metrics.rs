@@ -73,6 +73,9 @@ fn what_is_served_is_open_metrics() -> Outcome {
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     assert!(head.contains("Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"), "{head}");
     assert!(parsed(&text) > 25, "{text}");
+    let created = "kennel_creation_seconds_bucket{cache=\"web\",le=\"+Inf\"}";
+    assert_eq!(value(&text, created), Some("0"));
+    assert_eq!(value(&text, "kennel_creation_seconds_count{cache=\"web\"}"), Some("0"));
     assert_eq!(value(&text, "kennel_up{cache=\"web\"}"), Some("1"));
     assert_eq!(value(&text, "kennel_sets_total{cache=\"web\"}"), Some("1"));
     assert_eq!(value(&text, "kennel_gets_total{cache=\"web\",result=\"miss\"}"), Some("0"));
@@ -207,6 +210,8 @@ fn a_browser_shows_the_page_and_names_are_text_in_it() -> Outcome {
     let Some(page) = in_browser(server.address) else { return Ok(()) };
     for part in [
         "2.0k items",
+        "creations of values",
+        "<th>reads/s</th>",
         "limited by nothing yet",
         "&lt;b&gt;bold&lt;/b&gt;",
         "<option value=\"gone\">gone</option>",
@@ -215,6 +220,43 @@ fn a_browser_shows_the_page_and_names_are_text_in_it() -> Outcome {
         assert!(page.contains(part), "{part:?} is not in\n{page}");
     }
     assert!(!page.contains("<b>bold</b>"), "a name became a part of the page");
+    Ok(())
+}
+
+/// A cache that has every metric: those of namespaces need one.
+fn with_namespace(dir: &tempfile::TempDir) -> kennel::Result<kennel::Cache> {
+    let cache =
+        kennel::Options::new().capacity(4 << 20).namespace_reads(true).create(dir.path().join("named.cache"))?;
+    cache.namespace("a \"name\"\n\\", &kennel::NamespaceOptions::new())?;
+    Ok(cache)
+}
+
+#[test]
+fn a_metric_that_only_some_files_have_is_served_once() -> Outcome {
+    let (fixture, dir) = (Fixture::new()?, tempfile::tempdir()?);
+    let named = with_namespace(&dir)?;
+    let lock = named.lock("key", kennel::Wait::Forever)?;
+    let how = kennel::LockOptions::new().wait(kennel::Wait::For(Duration::from_millis(5)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| named.lock_with("key", &how).is_err()).join().is_ok_and(|timed_out| timed_out)
+    })
+    .then_some(())
+    .ok_or("it should wait in vain")?;
+    drop(lock);
+    for files in [[&fixture.file, named.path()], [named.path(), &fixture.file]] {
+        let output = kennel().args(["stat", "--prometheus"]).args(files).output()?;
+        output.expect_status(0);
+        let text = output.text();
+        parsed(&text);
+        assert_eq!(text.matches("# TYPE kennel_namespace_gets counter\n").count(), 1, "{text}");
+        let series = r#"kennel_namespace_gets_total{cache="named",namespace="a \"name\"\n\\",result="hit"}"#;
+        assert_eq!(value(&text, series), Some("0"), "{text}");
+        assert_eq!(value(&text, "kennel_claim_wait_seconds_count{cache=\"named\"}"), Some("1"));
+        assert_eq!(value(&text, "kennel_claim_wait_seconds_bucket{cache=\"named\",le=\"0.004096\"}"), Some("0"));
+    }
+    let stat = kennel().arg("stat").arg(named.path()).output()?;
+    stat.expect_status(0);
+    assert!(stat.text().contains("\n  claim wait       1              mean "), "{}", stat.text());
     Ok(())
 }
 
@@ -236,8 +278,7 @@ fn the_dashboard_asks_for_metrics_and_labels_that_exist() -> Outcome {
     let mut texts = Vec::new();
     texts_under(&dashboard, &["expr", "query"], &mut texts);
     let dir = tempfile::tempdir()?;
-    let samples: Vec<_> =
-        kennel::Options::new().capacity(4 << 20).create(dir.path().join("cache"))?.stats().samples().collect();
+    let samples: Vec<_> = with_namespace(&dir)?.stats().samples().collect();
     let known = |name: &str| name == "kennel_up" || samples.iter().any(|sample| sample.name == name);
     let mut named = std::collections::BTreeSet::new();
     for text in texts {

@@ -92,6 +92,7 @@ fn every_command_explains_itself() -> Outcome {
         "keys",
         "clear",
         "flush",
+        "resize",
         "destroy",
         "stat",
         "verify",

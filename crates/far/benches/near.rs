@@ -20,7 +20,7 @@ fn main() {
 mod unix {
     use super::server::{self, Server};
     use criterion::Criterion;
-    use kennel_far::{Expiry, Far, Options};
+    use kennel_far::{Expiry, Far, Options, inspect};
     use std::hint::black_box;
     use std::time::{Duration, Instant};
 
@@ -45,7 +45,8 @@ mod unix {
 
         // The same value, with an end as near values have: in the same namespace, and in none.
         let file = kennel::Options::new().open(&near).expect("the near file");
-        let name = file.namespaces().pop().expect("the namespace of the near tier");
+        let tier = inspect(&near, &kennel::Options::new()).expect("the near file").pop().expect("its near tier");
+        let name = tier.namespace;
         let namespace = file.namespace(&name, &kennel::NamespaceOptions::new()).expect("its handle");
         let how = kennel::SetOptions::new().expiry(Expiry::After(Duration::from_secs(3600)));
         file.set_with(KEY, VALUE, &how).expect("a set");

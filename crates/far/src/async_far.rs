@@ -5,6 +5,7 @@
 //! runs to its end although the task that waits for it may be dropped: no far write goes without its near deletion.
 
 use crate::create::{Asked, Create, CreateError, Pauses, Turn};
+use crate::creating::check_not_own;
 use crate::error::{Error, Result};
 use crate::far::{Far, Inner};
 use crate::near::Claim;
@@ -71,7 +72,7 @@ impl AsyncFar {
     /// Those of [`Far::get`].
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
         let (key, inner) = (key.as_ref(), &self.far.0);
-        if let Some(value) = inner.near_hit(key, |near| near.get(key)) {
+        if let Some(value) = inner.near_value(key) {
             return Ok(Some(value));
         }
         match self.look(Task::unique(), key, false, inner.fetch_wait()).await {
@@ -188,6 +189,8 @@ impl AsyncFar {
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, CreateError<E>> {
         let (key, task, deadline) = (key.as_ref(), Task::unique(), Instant::now() + how.wait);
+        let wanted = || self.far.0.wanted(key);
+        check_not_own(wanted)?;
         let claim = match self.look(task, key, true, how.wait).await {
             Near::Value(value) => return Ok(value),
             Near::Fill(claim) => Some(claim),
@@ -209,7 +212,7 @@ impl AsyncFar {
         if creation.is_none() {
             self.far.0.counters.creations.add(1);
         }
-        let value = task.run_async(create).await.map_err(CreateError::Creator)?;
+        let value = wanted().during_task(task.run_async(create)).await.map_err(CreateError::Creator)?;
         let (Some(creation), expiry) = (creation, how.expiry) else { return Ok(value) };
         let store = move |_: &Inner| {
             // A value that cannot be stored is returned all the same.

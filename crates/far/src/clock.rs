@@ -5,6 +5,19 @@
 //! value may then be used for as much longer as the host was suspended.
 
 use rustix::time::{ClockId, clock_gettime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How long it is believed by how much wall time is ahead of the host's time. The system changes that only when somebody
+/// sets the wall clock.
+const WALL_HOLDS_US: u64 = 10_000;
+/// A measurement that takes longer was interrupted.
+const SWIFT_US: u64 = 20;
+const MOST_MEASUREMENTS: usize = 3;
+
+/// By how much wall time is ahead of the host's time, and the host time at which that was measured, in microseconds.
+static WALL_AHEAD: AtomicU64 = AtomicU64::new(0);
+static WALL_MEASURED: AtomicU64 = AtomicU64::new(0);
 
 /// The host's time in microseconds.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +43,40 @@ impl HostClock {
     pub(crate) fn now(self) -> u64 {
         let time = clock_gettime(self.clock);
         (time.tv_sec * 1_000_000 + time.tv_nsec / 1_000 - self.ahead).max(0) as u64
+    }
+
+    /// Wall time in milliseconds since 1970 at this host time, which is about now: so one look at one clock tells both. It
+    /// may be early by what a measurement takes, and it is not late unless the wall clock was set within ten milliseconds.
+    #[inline]
+    pub(crate) fn wall_ms(self, now: u64) -> u64 {
+        // A time before the measurement is one of another thread, or of another time namespace after a fork.
+        if now.abs_diff(WALL_MEASURED.load(Ordering::Acquire)) > WALL_HOLDS_US {
+            self.measure_wall();
+        }
+        now.wrapping_add(WALL_AHEAD.load(Ordering::Relaxed)) / 1_000
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn measure_wall(self) {
+        let measure = || {
+            let before = self.now();
+            let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
+            let measured = self.now();
+            // It took some of this time until the wall clock was read: values end too early rather than too late. Both
+            // clocks were cut off to microseconds.
+            (measured.saturating_sub(before), wall.wrapping_sub(before).wrapping_add(2), measured)
+        };
+        let mut best = measure();
+        for _ in 1..MOST_MEASUREMENTS {
+            if best.0 <= SWIFT_US {
+                break;
+            }
+            best = best.min(measure());
+        }
+        let (_, ahead, measured) = best;
+        WALL_AHEAD.store(ahead, Ordering::Relaxed);
+        WALL_MEASURED.store(measured, Ordering::Release);
     }
 }
 
@@ -79,6 +126,20 @@ mod tests {
         let (here, ahead) = (HostClock { clock, ahead: 0 }, HostClock { clock, ahead: 1_000_000 });
         let (a, b) = (ahead.now(), here.now());
         assert!((900_000..60_000_000).contains(&(b - a)), "{a} {b}");
+    }
+
+    #[test]
+    fn wall_time_is_told_by_the_host_s_time_and_is_not_late() {
+        let clock = HostClock::new();
+        let wall = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        let mut early = u64::MAX;
+        for _ in 0..200 {
+            let (before, told, after) = (wall(), clock.wall_ms(clock.now()), wall());
+            assert!(told >= before, "{told} is told, and it was {before} before");
+            early = early.min(told.saturating_sub(after));
+            std::thread::sleep(std::time::Duration::from_micros(300));
+        }
+        assert!(early <= 1, "early by {early} ms at least");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::address::{Address, Endpoint};
 use crate::error::{Error, Result};
-use crate::resp::{Decoder, Value, encode};
+use crate::resp::{Decoder, Item, Value, encode};
 use crate::socket::{left, lost};
 use crate::stream::Stream;
 use std::time::{Duration, Instant};
@@ -95,8 +95,13 @@ impl Connection {
     }
 
     /// A reply or push that has arrived already.
-    pub(crate) fn received(&mut self) -> Result<Option<Value>> {
+    fn received(&mut self) -> Result<Option<Value>> {
         self.decoder.next_value().map_err(|malformed| Error::Connection(malformed.to_string()))
+    }
+
+    /// A reply, a push or a key of one that has arrived already.
+    pub(crate) fn next_item(&mut self) -> Result<Option<Item<'_>>> {
+        self.decoder.next_item().map_err(|malformed| Error::Connection(malformed.to_string()))
     }
 
     /// Reads what has arrived, and waits for it if nothing has. `false`: nothing came in this time.

@@ -4,6 +4,7 @@
 //! beside the created one, which holds a random token and ends by itself. The created value is stored only while the
 //! lease still has that token, so a creator that was slow does not overwrite what another has created since.
 
+use crate::creating::{Wanted, check_not_own};
 use crate::error::{Error, Result};
 use crate::far::{Far, Got, Inner};
 use crate::near::Claim;
@@ -109,26 +110,29 @@ impl Far {
     /// The value of a key; if it has none, `create` makes it, once among all processes of all hosts that ask in this way.
     ///
     /// # Errors
-    /// The creator's, which only its own caller gets; those of the server.
+    /// The creator's, which only its own caller gets; those of the server; [`Error::Near`] with
+    /// [`OwnClaim`](kennel::Error::OwnClaim) for a creator that asks for its own key in this way.
     pub fn get_or_create<E>(
         &self,
         key: impl AsRef<[u8]>,
         how: &Create,
         create: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<Vec<u8>, CreateError<E>> {
-        match self.claim(key, how)? {
-            Lookup::Value(value) => Ok(value),
-            Lookup::Create(creation) => {
-                let value = create().map_err(CreateError::Creator)?;
-                // A value that cannot be stored is returned all the same.
-                drop(creation.store(&value, how.expiry));
-                Ok(value)
-            }
+        let key = key.as_ref();
+        let creation = match self.claim(key, how)? {
+            Lookup::Value(value) => return Ok(value),
+            Lookup::Create(creation) => Some(creation),
             Lookup::TimedOut => {
                 self.0.counters.creations.add(1);
-                create().map_err(CreateError::Creator)
+                None
             }
+        };
+        let value = self.0.wanted(key).during(create).map_err(CreateError::Creator)?;
+        if let Some(creation) = creation {
+            // A value that cannot be stored is returned all the same.
+            drop(creation.store(&value, how.expiry));
         }
+        Ok(value)
     }
 
     /// The value of a key; if it has none, the right to create it, which one caller among all hosts gets.
@@ -136,9 +140,10 @@ impl Far {
     /// this way for the same key: it would wait for itself.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Those of the server; [`OwnClaim`](kennel::Error::OwnClaim) as for [`get_or_create`](Self::get_or_create).
     pub fn claim(&self, key: impl AsRef<[u8]>, how: &Create) -> Result<Lookup> {
         let (key, deadline) = (key.as_ref(), Instant::now() + how.wait);
+        check_not_own(|| self.0.wanted(key))?;
         let claim = match self.0.look(key, true, how.wait) {
             Near::Value(value) => return Ok(Lookup::Value(value)),
             Near::Fill(claim) => Some(claim),
@@ -316,6 +321,12 @@ impl Pauses {
 }
 
 impl Inner {
+    /// A key, as that of a creation.
+    pub(crate) fn wanted(&self, key: &[u8]) -> Wanted {
+        let address = &self.settings.address;
+        Wanted { server: format!("{:?} {}", address.place, address.database), key: key.to_vec() }
+    }
+
     /// The key of a lease. In a cluster it lies in the slot of the key that is created.
     fn lease_key(&self, key: &[u8]) -> Vec<u8> {
         let begin = b"kennel-far:lease:";

@@ -51,7 +51,8 @@ pub enum Error {
         found: String,
     },
 
-    /// The near tier's file cannot be opened.
+    /// An error of the engine: the near tier's file cannot be opened, a buffer is too small, or a creator asks for its own
+    /// key.
     #[error(transparent)]
     Near(#[from] kennel::Error),
 
@@ -68,6 +69,15 @@ pub enum Error {
 impl Error {
     pub(crate) fn option(option: &'static str, given: impl Into<String>, expected: impl Into<String>) -> Self {
         Self::Option { option, given: given.into(), expected: expected.into() }
+    }
+
+    /// The error once more, for another key.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Connection(text) => Self::Connection(text.clone()),
+            Self::Server(text) => Self::Server(text.clone()),
+            other => Self::Connection(other.to_string()),
+        }
     }
 
     pub(crate) fn io(what: &'static str) -> impl FnOnce(io::Error) -> Self {

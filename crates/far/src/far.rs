@@ -1,7 +1,8 @@
 //! The handle, and what belongs to a process: connections and a keeper.
 
-use crate::cluster::{Atlas, Part, Router};
+use crate::cluster::{Answers, Atlas, Part, Router};
 use crate::error::{Error, Result};
+use crate::fault::{Rule, keeps};
 use crate::keeper::Keeper;
 use crate::marks::{Changes, Marks};
 use crate::near::Near;
@@ -206,22 +207,25 @@ impl Inner {
         if self.is_cluster { self.nears.of(key) } else { Some(&self.near) }
     }
 
-    /// Asks the far tier for the values of keys, and notes which servers answered and how long it took.
-    pub(crate) fn fetch(&self, keys: &[&[u8]]) -> Result<Vec<Got>> {
+    /// Asks the far tier for the values of keys, and notes which servers answered and how long it took. In a cluster a master
+    /// may fail and others answer.
+    pub(crate) fn fetch(&self, keys: &[&[u8]]) -> Result<Vec<Result<Got>>> {
         let process = self.process()?;
         let began = Instant::now();
-        let got = match &process.servers {
+        let got: Vec<Result<Got>> = match &process.servers {
             Servers::One(store) => {
                 self.renew_for_generation(store.as_ref());
                 let fetched = store.fetch(keys)?;
                 let identity = self.note_run(&self.near, &fetched.run_id, || store.renew());
-                fetched.answers.into_iter().map(|answer| Got { identity, answer }).collect()
+                fetched.answers.into_iter().map(|answer| Ok(Got { identity, answer })).collect()
             }
-            Servers::Cluster(router) => self.sort(router.fetch(keys)?, keys.len()),
+            Servers::Cluster(router) => self.sort(router.fetch(keys), keys.len()),
         };
-        let took = began.elapsed().as_micros() as u64;
-        let average = self.fetch_us.load(Ordering::Relaxed);
-        self.fetch_us.store(if average == 0 { took } else { average - average / 8 + took / 8 }, Ordering::Relaxed);
+        if got.iter().all(Result::is_ok) {
+            let took = began.elapsed().as_micros() as u64;
+            let average = self.fetch_us.load(Ordering::Relaxed);
+            self.fetch_us.store(if average == 0 { took } else { average - average / 8 + took / 8 }, Ordering::Relaxed);
+        }
         if got.len() == keys.len() {
             return Ok(got);
         }
@@ -232,20 +236,23 @@ impl Inner {
     /// [`fetch`](Self::fetch) of one key.
     pub(crate) fn fetch_one(&self, key: &[u8]) -> Result<Got> {
         let absent = Got { identity: 0, answer: Answer::Absent };
-        Ok(self.fetch(&[key])?.pop().unwrap_or(absent))
+        self.fetch(&[key])?.pop().unwrap_or(Ok(absent))
     }
 
     /// Puts the answers of several masters into the order of the keys.
-    fn sort(&self, parts: Vec<Part>, len: usize) -> Vec<Got> {
-        let mut all: Vec<Option<Got>> = (0..len).map(|_| None).collect();
-        for Part { from, at, fetched } in parts {
+    fn sort(&self, said: Answers, len: usize) -> Vec<Result<Got>> {
+        let mut all: Vec<Option<Result<Got>>> = (0..len).map(|_| None).collect();
+        for Part { from, at, fetched } in said.parts {
             let near = from.as_ref().and_then(|from| self.nears.part(from.number));
             let identity = near
                 .zip(from.as_ref())
                 .map_or(0, |(near, from)| self.note_run(near, &fetched.run_id, || from.store.renew()));
             for (i, answer) in at.into_iter().zip(fetched.answers) {
-                all[i] = Some(Got { identity, answer });
+                all[i] = Some(Ok(Got { identity, answer }));
             }
+        }
+        for (i, error) in said.failed {
+            all[i] = Some(Err(error));
         }
         all.into_iter().flatten().collect()
     }
@@ -274,7 +281,7 @@ impl Inner {
     /// server may no longer be the master.
     fn renew_for_generation(&self, store: &dyn Store) {
         let generation = self.near.proof().generation();
-        if self.generation.load(Ordering::Relaxed) != generation {
+        if self.generation.load(Ordering::Relaxed) != generation && keeps(Rule::GenerationsRenew) {
             store.renew();
             self.generation.store(generation, Ordering::Relaxed);
         }
@@ -285,15 +292,13 @@ impl Inner {
     fn note_run(&self, near: &Near, run_id: &str, renew: impl FnOnce()) -> u64 {
         let identity = self.identity_of(run_id);
         near.identity.store(identity, Ordering::Relaxed);
-        let staleness = self.settings.staleness_us();
-        if self.settings.tracking == Tracking::Off
-            || near.proof_of(identity).is_some()
-            || !near.was_proved_within(staleness)
+        let pace = self.settings.pace_us();
+        if self.settings.tracking == Tracking::Off || near.proof_of(identity).is_some() || !near.was_proved_within(pace)
         {
             return identity;
         }
         let now = near.clock.now();
-        if now.saturating_sub(near.renewed.swap(now, Ordering::Relaxed)) > staleness.max(1_000_000) {
+        if now.saturating_sub(near.renewed.swap(now, Ordering::Relaxed)) > pace.max(1_000_000) {
             renew();
         }
         identity

@@ -28,12 +28,24 @@ pub enum Rule {
     RedirectsChangeMap,
     /// A value that was stored without a proof ends T after it was asked for.
     BriefEnds,
+    /// A server that a sentinel names is used only if it says that it is a master.
+    NamedAreMasters,
+    /// A tracker's session ends when a sentinel names another master.
+    TrackersHearSentinels,
+    /// Such a session takes its proofs back.
+    MovesEndProofs,
+    /// Data calls use no connection from before the proofs were taken back.
+    GenerationsRenew,
+    /// A read from a master that sentinels name asks whether it is one still.
+    ReadsAskRole,
+    /// What a tracker proves goes into the file to which it applied the changes, and into no other.
+    ProofsStayInFile,
 }
 
 impl Rule {
-    /// All rules, with their names.
+    /// The rules of a single server, with their names.
     #[cfg(feature = "faults")]
-    pub const ALL: [(&'static str, Rule); 10] = [
+    pub const ALL: [(&'static str, Rule); 11] = [
         ("writes-delete", Rule::WritesDelete),
         ("fills-claim", Rule::FillsClaim),
         ("bypasses-delete", Rule::BypassesDelete),
@@ -44,6 +56,7 @@ impl Rule {
         ("fills-check-run", Rule::FillsCheckRun),
         ("fills-expire", Rule::FillsExpire),
         ("brief-ends", Rule::BriefEnds),
+        ("proofs-stay-in-file", Rule::ProofsStayInFile),
     ];
 }
 
@@ -73,7 +86,7 @@ thread_local! {
     static AFTER_COPY: std::cell::RefCell<Option<Box<dyn Fn()>>> = const { std::cell::RefCell::new(None) };
 }
 
-/// Runs `work` in each later `get` of this thread, between the copy of a near value and the look at the clock.
+/// Runs `work` in each later `get` of this thread, after the copy of a near value.
 #[cfg(feature = "faults")]
 pub fn after_copy(work: impl Fn() + 'static) {
     AFTER_COPY.set(Some(Box::new(work)));

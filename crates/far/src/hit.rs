@@ -10,6 +10,7 @@ impl Far {
     pub fn get_near<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Option<B> {
         let key = key.as_ref();
         // Memory that is too small is a miss.
-        self.0.near_hit(key, |near| near.get_with(key, room).ok().flatten())
+        self.0
+            .near_hit(key, |near, values| values.get_with_vouched(key, room, |words| near.vouch(words)).ok().flatten())
     }
 }

@@ -116,7 +116,7 @@ fn masters(file: &Cache, namespace: &str) -> Result<Vec<Master>> {
     if !file.namespaces().contains(&map) {
         return Ok(Vec::new());
     }
-    let map = Atlas::new(file.namespace(&map, &NamespaceOptions::new())?).last_known();
+    let map = Atlas::new(file.namespace(&map, &NamespaceOptions::new())?, HostClock::new()).last_known();
     let of = |(number, master): (usize, &crate::cluster::Master)| {
         let part = file.namespace(&format!("{namespace}:{number}"), &NamespaceOptions::new())?;
         Ok(Master {

@@ -39,9 +39,11 @@ mod clock;
 mod cluster;
 mod connection;
 mod create;
+mod creating;
 mod error;
 mod far;
 mod fault;
+mod generations;
 #[cfg(feature = "history")]
 pub mod history;
 mod hit;

@@ -51,9 +51,26 @@ impl Link {
         Ok(())
     }
 
+    /// Sends commands together.
+    pub(crate) fn send(&mut self, commands: &[u8]) -> RedisResult<()> {
+        let sent = self.wire.stream.write_all(commands).map_err(Into::into);
+        self.noted(sent)
+    }
+
+    /// The next so many replies.
+    pub(crate) fn receive(&mut self, replies: usize) -> RedisResult<Vec<Value>> {
+        let received = (0..replies).map(|_| self.parser.parse_value(&mut self.wire)).collect();
+        self.noted(received)
+    }
+
+    /// Waits so long for each arrival of bytes from now on.
+    pub(crate) fn wait_for(&mut self, timeout: Duration) {
+        self.wire.timeout = timeout;
+    }
+
     fn exchange(&mut self, commands: &[u8], replies: usize) -> RedisResult<Vec<Value>> {
-        self.wire.stream.write_all(commands)?;
-        (0..replies).map(|_| self.parser.parse_value(&mut self.wire)).collect()
+        self.send(commands)?;
+        self.receive(replies)
     }
 
     fn noted<R>(&mut self, done: RedisResult<R>) -> RedisResult<R> {
@@ -80,13 +97,11 @@ impl Read for Wire {
 
 impl ConnectionLike for Link {
     fn req_packed_command(&mut self, command: &[u8]) -> RedisResult<Value> {
-        let replies = self.exchange(command, 1);
-        self.noted(replies).map(|mut replies| replies.pop().unwrap_or(Value::Nil))
+        self.exchange(command, 1).map(|mut replies| replies.pop().unwrap_or(Value::Nil))
     }
 
     fn req_packed_commands(&mut self, commands: &[u8], offset: usize, count: usize) -> RedisResult<Vec<Value>> {
-        let replies = self.exchange(commands, offset + count);
-        self.noted(replies).map(|mut replies| replies.split_off(offset))
+        self.exchange(commands, offset + count).map(|mut replies| replies.split_off(offset))
     }
 
     fn get_db(&self) -> i64 {

@@ -6,6 +6,7 @@
 use crate::address::{Address, Endpoint, Place, Sentinels};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
+use crate::fault::{Rule, keeps};
 use crate::resp::Value;
 use crate::store::unexpected;
 use std::sync::atomic::Ordering;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 pub(crate) fn connect(address: &Address, limit: Duration) -> Result<Connection> {
     find(address, Instant::now() + limit, |endpoint, deadline| {
         let mut connection = Connection::open(address, endpoint, left(deadline))?;
-        if matches!(address.place, Place::Master(_)) {
+        if matches!(address.place, Place::Master(_)) && keeps(Rule::NamedAreMasters) {
             check_master(&connection.ask(&["ROLE"], deadline)?)?;
         }
         Ok(connection)

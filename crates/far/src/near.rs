@@ -3,7 +3,7 @@
 use crate::clock::HostClock;
 use crate::error::{Error, Result};
 use crate::fault::{Rule, keeps};
-use crate::proof::{BEAT, LAST_GENERATION, NAME, PROOF, REST, SETTINGS, Scope, Stamped};
+use crate::proof::{BEAT, BRIEF_SETTINGS, LAST_GENERATION, NAME, PROOF, REST, SETTINGS, Scope, Stamped};
 use crate::stats::Counters;
 use kennel::{Cache, CreateOptions, Created, Expiry, Invalidation, Lookup, NamespaceOptions, Stored, Wait};
 use std::fmt::Display;
@@ -58,6 +58,8 @@ pub(crate) struct Near {
     pub began: AtomicU64,
     max_staleness_us: u64,
     is_tracked: bool,
+    /// A hash of what all processes of the host must agree on.
+    settings: u64,
     counters: Arc<Counters>,
 }
 
@@ -86,9 +88,13 @@ impl Near {
             began: AtomicU64::new(0),
             max_staleness_us: scope.max_staleness_us,
             is_tracked: scope.is_tracked,
+            settings: scope.settings(),
             counters,
         };
-        near.agree_on(scope)?;
+        near.agree()?;
+        if scope.is_brief || !scope.is_tracked {
+            near.of(Basis::Brief).raise_namespace_word(BRIEF_SETTINGS, near.settings)?;
+        }
         Ok(near)
     }
 
@@ -123,14 +129,13 @@ impl Near {
     }
 
     /// Fails if another process uses the namespace with other settings.
-    pub(crate) fn agree_on(&self, scope: &Scope<'_>) -> Result<()> {
-        let settings = scope.settings();
+    pub(crate) fn agree(&self) -> Result<()> {
         let found = match self.word(SETTINGS) {
-            0 => self.cache.raise_namespace_word(SETTINGS, settings)?,
+            0 => self.cache.raise_namespace_word(SETTINGS, self.settings)?,
             found => found,
         };
         // After a race of two first processes the higher hash stands, and the other process finds it here or later.
-        if (found == 0 || found == settings) && self.word(SETTINGS) == settings {
+        if (found == 0 || found == self.settings) && self.word(SETTINGS) == self.settings {
             return Ok(());
         }
         Err(Error::Mismatch(self.cache.path().display().to_string()))
@@ -147,7 +152,7 @@ impl Near {
 
     /// A word of the namespace; 0 if the file cannot be read.
     #[inline]
-    fn word(&self, index: usize) -> u64 {
+    pub(crate) fn word(&self, index: usize) -> u64 {
         self.cache.namespace_word(index).unwrap_or(0)
     }
 
@@ -155,6 +160,32 @@ impl Near {
     #[inline]
     pub(crate) fn proof(&self) -> Stamped {
         Stamped(self.word(PROOF))
+    }
+
+    /// What tells the near file from another one that takes its place. `None` while it cannot be read.
+    pub(crate) fn lineage(&self) -> Option<u64> {
+        self.cache.lineage()
+    }
+
+    /// Why the values that a hit copies may be returned.
+    #[inline]
+    pub(crate) fn basis(&self) -> Basis {
+        if self.is_tracked { Basis::Proved } else { Basis::Brief }
+    }
+
+    /// Whether the value that lies beside these words may be returned: then the wall time in milliseconds, which says
+    /// whether it has expired. One look at the clock, after the proof was read, serves both.
+    #[inline]
+    pub(crate) fn vouch(&self, words: [u64; 2]) -> Option<u64> {
+        let now = self.clock.now();
+        let is_trusted = match self.is_tracked {
+            true => {
+                named(words, self.identity.load(Ordering::Relaxed)).is_some_and(|proof| self.is_fresh_at(proof, now))
+            }
+            false => self.allows_brief(words, now),
+        };
+        // Without the rule the proof is looked at when the value was copied.
+        (is_trusted || !keeps(Rule::ProofBeforeValue)).then(|| self.clock.wall_ms(now))
     }
 
     /// What may make a near value one that is returned. Read it before the value, and [test it](Self::vouches) after.
@@ -187,18 +218,21 @@ impl Near {
     /// generations anew.
     #[inline]
     pub(crate) fn proof_of(&self, identity: u64) -> Option<Stamped> {
-        let proof = self.proof();
-        let name = Stamped(self.word(NAME));
-        (identity != 0 && name == Stamped::new(proof.generation(), identity)).then_some(proof)
+        named(self.cache.namespace_words()?, identity)
     }
 
     /// Whether a proof still vouches for what was copied before this call.
     #[inline]
     pub(crate) fn is_fresh(&self, proof: Stamped) -> bool {
+        self.is_fresh_at(proof, self.clock.now())
+    }
+
+    #[inline]
+    fn is_fresh_at(&self, proof: Stamped, now: u64) -> bool {
         if !keeps(Rule::HitsNeedProof) {
             return true;
         }
-        proof.low() != 0 && proof.age(self.clock.now()).is_some_and(|age| age <= self.max_staleness_us)
+        proof.low() != 0 && proof.age(now).is_some_and(|age| age <= self.max_staleness_us)
     }
 
     /// The age of the proof, of whomever.
@@ -227,7 +261,7 @@ impl Near {
     }
 
     fn namespaces(&self) -> impl Iterator<Item = (Basis, &Cache)> {
-        let first = if self.is_tracked { Basis::Proved } else { Basis::Brief };
+        let first = self.basis();
         let brief = self.brief.as_ref().map(|brief| (Basis::Brief, brief));
         std::iter::once((first, &self.cache)).chain(brief)
     }
@@ -235,10 +269,19 @@ impl Near {
     /// Whether brief values may be used.
     #[inline]
     pub(crate) fn may_be_brief(&self) -> bool {
-        match self.of(Basis::Brief).namespace_word(REST).unwrap_or(0) {
-            0 => true,
-            rest => rest <= self.clock.now(),
+        let brief = self.of(Basis::Brief);
+        let Some(words) = brief.namespace_words() else { return false };
+        if words[BRIEF_SETTINGS] == 0 {
+            // A new file, of which nobody has said yet what its values are.
+            drop(brief.raise_namespace_word(BRIEF_SETTINGS, self.settings));
+            return false;
         }
+        self.allows_brief(words, self.clock.now())
+    }
+
+    #[inline]
+    fn allows_brief(&self, words: [u64; 2], now: u64) -> bool {
+        words[BRIEF_SETTINGS] == self.settings && words[REST] <= now
     }
 
     /// The right to fill a key, or what is known of it.
@@ -361,43 +404,6 @@ impl Near {
         }
     }
 
-    /// Takes the proofs of a generation back, unless another one has begun.
-    pub(crate) fn end_generation(&self, generation: u64) -> Result<()> {
-        if generation < LAST_GENERATION {
-            self.cache.raise_namespace_word(PROOF, Stamped::new(generation + 1, 0).0)?;
-        }
-        Ok(())
-    }
-
-    /// The generation of an identity, if it has the current one.
-    pub(crate) fn generation_of(&self, identity: u64) -> Option<u64> {
-        self.proof_of(identity).map(Stamped::generation)
-    }
-
-    /// Begins a generation for an identity. All proofs are taken back first; the caller flushes before it proves
-    /// anything. `None`: another caller was faster, or no generation is left.
-    pub(crate) fn begin_generation(&self, identity: u64) -> Result<Option<u64>> {
-        let next = self.proof().generation() + 1;
-        if next > LAST_GENERATION {
-            return Ok(None);
-        }
-        let before = Stamped(self.cache.raise_namespace_word(PROOF, Stamped::new(next, 0).0)?);
-        if before.generation() >= next {
-            return Ok(None);
-        }
-        self.cache.raise_namespace_word(NAME, Stamped::new(next, identity).0)?;
-        Ok(Some(next))
-    }
-
-    /// Raises the proof of a generation. `false`: the generation has passed.
-    pub(crate) fn prove(&self, generation: u64, time: u64) -> Result<bool> {
-        if self.proof().generation() != generation {
-            return Ok(false);
-        }
-        let before = Stamped(self.cache.raise_namespace_word(PROOF, Stamped::new(generation, time).0)?);
-        Ok(before.generation() == generation)
-    }
-
     /// Records that a holder of a seat is at work.
     pub(crate) fn beat(&self) {
         drop(self.cache.raise_namespace_word(BEAT, self.clock.now()));
@@ -407,6 +413,14 @@ impl Near {
     pub(crate) fn has_beaten_within(&self, age_us: u64) -> bool {
         self.clock.now().checked_sub(self.word(BEAT)).is_some_and(|age| age <= age_us)
     }
+}
+
+/// The proof among these words, if its generation is this identity's.
+#[inline]
+fn named(words: [u64; 2], identity: u64) -> Option<Stamped> {
+    // The words 0 and 1, in this order.
+    let [proof, name] = words.map(Stamped);
+    (identity != 0 && name == Stamped::new(proof.generation(), identity)).then_some(proof)
 }
 
 /// How a key is claimed.
@@ -442,10 +456,10 @@ impl Claim {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    const SCOPE: Scope<'_> = Scope {
+    pub(crate) const SCOPE: Scope<'_> = Scope {
         max_staleness_us: 1_000_000,
         is_tracked: true,
         database: 0,
@@ -454,59 +468,19 @@ mod tests {
         is_brief: false,
     };
 
-    fn near() -> (tempfile::TempDir, Near) {
+    pub(crate) fn near() -> (tempfile::TempDir, Near) {
         let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let near = open(&place, &SCOPE).unwrap();
         (place, near)
     }
 
-    fn open(place: &tempfile::TempDir, scope: &Scope<'_>) -> Result<Near> {
+    fn of(near: &Near) -> u64 {
+        near.lineage().unwrap()
+    }
+
+    pub(crate) fn open(place: &tempfile::TempDir, scope: &Scope<'_>) -> Result<Near> {
         let options = kennel::Options::new().capacity(1 << 20);
         Near::open(&place.path().join("near"), &options, scope, Arc::default())
-    }
-
-    #[test]
-    fn a_generation_belongs_to_whoever_began_it() {
-        let (place, near) = near();
-        assert_eq!((near.proof_of(0), near.generation_of(7)), (None, None), "nothing is proved in a new file");
-        assert_eq!(near.begin_generation(7).unwrap(), Some(1));
-        let other = open(&place, &SCOPE).unwrap();
-        assert_eq!((other.generation_of(7), other.generation_of(8)), (Some(1), None));
-        let begun = near.proof_of(7).unwrap();
-        assert!(!near.is_fresh(begun), "a generation begins without a proof");
-        assert!(near.prove(1, near.clock.now()).unwrap() && near.is_fresh(other.proof_of(7).unwrap()));
-        assert_eq!(other.begin_generation(8).unwrap(), Some(2));
-        assert!(!near.prove(1, near.clock.now()).unwrap(), "an old generation proves nothing");
-        assert_eq!((near.proof_of(7), near.generation_of(8)), (None, Some(2)));
-    }
-
-    #[test]
-    fn what_is_taken_back_stays_so_until_a_generation_has_a_name() {
-        let (_place, near) = near();
-        near.begin_generation(7).unwrap();
-        near.prove(1, near.clock.now()).unwrap();
-        near.revoke();
-        near.revoke();
-        assert_eq!((near.proof_of(7), near.proof().generation()), (None, 2), "the second found nothing to take back");
-        assert!(!near.prove(1, near.clock.now()).unwrap());
-        assert_eq!(near.begin_generation(7).unwrap(), Some(3));
-        near.cache.raise_namespace_word(PROOF, Stamped::new(LAST_GENERATION, 5).0).unwrap();
-        near.cache.raise_namespace_word(NAME, Stamped::new(LAST_GENERATION, 7).0).unwrap();
-        near.revoke();
-        assert!(!near.is_fresh(near.proof()) && near.begin_generation(7).unwrap().is_none());
-    }
-
-    #[test]
-    fn a_generation_that_has_ended_proves_nothing_and_another_is_left_alone() {
-        let (_place, near) = near();
-        near.begin_generation(7).unwrap();
-        near.prove(1, near.clock.now()).unwrap();
-        near.end_generation(1).unwrap();
-        assert_eq!((near.proof_of(7), near.prove(1, near.clock.now()).unwrap()), (None, false));
-        assert_eq!(near.begin_generation(8).unwrap(), Some(3));
-        near.prove(3, near.clock.now()).unwrap();
-        near.end_generation(1).unwrap();
-        assert!(near.is_fresh(near.proof_of(8).unwrap()));
     }
 
     #[test]
@@ -549,7 +523,7 @@ mod tests {
             let near = open(&place, &Scope { max_staleness_us: 50_000, ..scope }).unwrap();
             assert!(near.may_be_brief());
             if scope.is_tracked {
-                near.begin_generation(7).unwrap();
+                near.begin_generation(of(&near), 7).unwrap();
             }
             near.rest();
             assert!(!near.may_be_brief() && near.counters.unshielded.get() == 0);

@@ -6,6 +6,9 @@ use crate::near::{Basis, Near};
 use crate::slots::slot;
 use std::sync::{Arc, OnceLock};
 
+#[cfg(all(test, feature = "crash-points"))]
+mod kills;
+
 pub(crate) struct Nears {
     /// The only one. In a cluster it has copies only without tracking; else it tells whether keepers are at work.
     pub base: Arc<Near>,
@@ -25,7 +28,7 @@ impl Nears {
     }
 
     pub(crate) fn of_cluster(near: Near) -> Result<Self> {
-        let atlas = Atlas::new(near.namespace_beside("map")?);
+        let atlas = Atlas::new(near.namespace_beside("map")?, near.clock);
         let nears = (0..MOST_MASTERS).map(|_| OnceLock::new()).collect();
         Ok(Self { base: Arc::new(near), cluster: Some(Parts { atlas, nears }) })
     }

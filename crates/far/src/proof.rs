@@ -11,7 +11,8 @@
 //! namespace of its own.
 //!
 //! In the namespace of values that end by themselves, word 0 is the *rest*: the host time before which none of them is
-//! used. It is 0 unless a deletion there failed in every way.
+//! used. It is 0 unless a deletion there failed in every way. Word 1 is the hash of what all processes that use these
+//! values must agree on: a near file may be replaced by one of processes with other settings.
 //!
 //! Words only rise. A generation belongs to one identity: the one caller that raised the proof past the end of the
 //! generation before names it, and nobody else does. While the words 0 and 1 have different generations, nothing is
@@ -28,6 +29,8 @@ pub(crate) const BEAT: usize = 2;
 pub(crate) const SETTINGS: usize = 3;
 /// The index of the rest, where values end by themselves.
 pub(crate) const REST: usize = 0;
+/// The index of the settings of values that end by themselves.
+pub(crate) const BRIEF_SETTINGS: usize = 1;
 
 /// The last generation. After it there are no proofs until the file is replaced.
 pub(crate) const LAST_GENERATION: u64 = u16::MAX as u64;

@@ -2,10 +2,10 @@
 //!
 //! The order of steps:
 //!
-//! 1. Read the proof. 2. Read the near value. 3. The clock says that the proof is not too old: return the value.
+//! 1. Read the proof. 2. The clock says that it is not too old. 3. Copy the near value, from the same file: return it.
 //! 4. Nothing is proved: *bypass*, which fetches, deletes the near key, and returns. 5. Proved and missing: claim the key.
-//! 6. Another caller's fill came: as 3, with the proof from before. 7. The claim is ours: read the proof again, note the
-//!    time, fetch, store under the claim until the time at which the far value ends.
+//! 6. Another caller's fill came: it is returned if the proof from before is not too old by now. 7. The claim is ours:
+//!    read the proof again, note the time, fetch, store under the claim until the time at which the far value ends.
 //!
 //! Every value that is returned is a trusted hit, or was stored under a claim, or its near key was deleted before. So a
 //! fill that fetched an older value, and is slow to store it, stores nothing.
@@ -74,7 +74,8 @@ impl Far {
     /// The values of many keys, in their order. What is missing near is fetched together.
     ///
     /// # Errors
-    /// Those of the server. An error that concerns one key, such as that its value is not a string, is that of the call.
+    /// Those of the server. An error that concerns one key, such as that its value is not a string, or that its master in a
+    /// cluster does not answer, is that of the call; what was fetched of other keys is stored near all the same.
     pub fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
         let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
         self.0.get_multi(&keys)
@@ -88,13 +89,15 @@ pub(crate) struct Look<'a> {
     needs_value: bool,
     deadline: Instant,
     attempts: usize,
-    /// In what the last attempt trusts.
+    /// In what the last attempt trusts, and the file of which it does.
     trust: Trust,
+    lineage: Option<u64>,
 }
 
 impl<'a> Look<'a> {
     pub(crate) fn new(inner: &'a Inner, key: &'a [u8], needs_value: bool, wait: Duration) -> Self {
-        Self { inner, key, needs_value, deadline: Instant::now() + wait, attempts: 0, trust: Trust::Brief }
+        let deadline = Instant::now() + wait;
+        Self { inner, key, needs_value, deadline, attempts: 0, trust: Trust::Brief, lineage: None }
     }
 
     /// Begins an attempt: where and how to claim the key. `None`: the far tier must be asked.
@@ -108,8 +111,11 @@ impl<'a> Look<'a> {
             return None;
         }
         self.attempts += 1;
+        self.lineage = inner.near.lineage();
         let Some((near, trust)) = inner.trusted(self.key) else {
             inner.counters.untrusted.add(1);
+            // Perhaps because the trackers have gone over to another file.
+            inner.near.cache().notice_removal();
             return None;
         };
         if inner.marks.has(self.key, near.clock.now()) {
@@ -133,7 +139,8 @@ impl<'a> Look<'a> {
             // Unprotected, too late, or the near tier fails.
             Ok(_) | Err(_) => return Some(Near::Bypass),
         };
-        if !near.vouches(self.trust) {
+        // A value of another file is another matter.
+        if !near.vouches(self.trust) || near.lineage() != self.lineage {
             return None;
         }
         let of = &self.inner.counters;
@@ -146,15 +153,24 @@ impl<'a> Look<'a> {
 impl Inner {
     #[inline]
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        match self.near_hit(key, |near| near.get(key)) {
+        match self.near_value(key) {
             Some(value) => Ok(Some(value)),
             None => self.get_slow(key),
         }
     }
 
+    /// The value that the near tier has of a key, if it may be returned.
+    #[inline]
+    pub(crate) fn near_value(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.near_hit(key, |near, values| values.get_vouched(key, |words| near.vouch(words)))
+    }
+
     #[inline]
     fn get_into(&self, key: &[u8], buf: &mut [u8]) -> Result<Option<usize>> {
-        match self.near_hit(key, |near| near.get_into(key, buf).transpose()) {
+        let read = |near: &kept::Near, values: &Cache| {
+            values.get_into_vouched(key, buf, |words| near.vouch(words)).transpose()
+        };
+        match self.near_hit(key, read) {
             Some(len) => Ok(Some(len?)),
             None => self.get_into_slow(key, buf),
         }
@@ -170,18 +186,17 @@ impl Inner {
         Ok(Some(value.len()))
     }
 
-    /// What `read` copies from the near tier, if it may be returned.
+    /// What `read` copies from the near tier, if it [may be returned](kept::Near::vouch).
     #[inline(always)]
-    pub(crate) fn near_hit<V>(&self, key: &[u8], read: impl FnOnce(&Cache) -> Option<V>) -> Option<V> {
+    pub(crate) fn near_hit<V>(&self, key: &[u8], read: impl FnOnce(&kept::Near, &Cache) -> Option<V>) -> Option<V> {
         let near = self.near_of(key)?;
-        let hope = near.hope()?;
-        let value = read(near.of(hope.basis()))?;
+        let basis = near.basis();
+        let value = read(near, near.of(basis))?;
         copied();
-        let hope = if keeps(Rule::ProofBeforeValue) { hope } else { near.hope().unwrap_or(hope) };
-        if !near.vouches(hope) {
+        if !keeps(Rule::ProofBeforeValue) && !near.hope().is_some_and(|hope| near.vouches(hope)) {
             return None;
         }
-        self.count_hits(&self.counters.hits, hope.basis(), 1);
+        self.count_hits(&self.counters.hits, basis, 1);
         Some(value)
     }
 
@@ -354,13 +369,14 @@ impl Inner {
     fn near_values(&self, keys: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
         let mut values = vec![None; keys.len()];
         for (near, at) in self.nears.sorted(keys) {
+            let lineage = near.lineage();
             let Some(hope) = near.hope() else { continue };
             let cache = near.of(hope.basis());
             let found = match at.len() == keys.len() {
                 true => cache.get_multi(keys),
                 false => cache.get_multi(&at.iter().map(|i| keys[*i]).collect::<Vec<_>>()),
             };
-            if near.vouches(hope) {
+            if near.vouches(hope) && near.lineage() == lineage {
                 self.count_hits(&self.counters.hits, hope.basis(), found.iter().flatten().count() as u64);
                 at.into_iter().zip(found).for_each(|(i, value)| values[i] = value);
             }
@@ -419,7 +435,7 @@ impl Inner {
         self.bypass_many(&late, done)?;
         let mut failed = None;
         for ((key, (claim, began)), got) in keys.iter().copied().zip(begun).zip(self.fetch(&keys)?) {
-            match self.keep(key, got, claim, &began) {
+            match got.and_then(|got| self.keep(key, got, claim, &began)) {
                 Ok(value) => done.push((key, value)),
                 Err(error) => failed = Some(error),
             }
@@ -433,7 +449,7 @@ impl Inner {
         }
         self.counters.bypasses.add(keys.len() as u64);
         for (key, got) in keys.iter().zip(self.fetch(keys)?) {
-            done.push((*key, self.pass_on(key, got.answer)?));
+            done.push((*key, self.pass_on(key, got?.answer)?));
         }
         Ok(())
     }

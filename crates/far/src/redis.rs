@@ -2,9 +2,10 @@
 
 use crate::address::{Address, Place, Reach};
 use crate::error::{Error, Result};
+use crate::fault::{Rule, keeps};
 use crate::link::Link;
 use crate::master::{check_master, find};
-use crate::resp::Value;
+use crate::resp::{Value, encode};
 use crate::store::{Answer, Fetched, Reply, Store, TimeToLive, unexpected};
 use redis::ConnectionLike;
 use std::fmt;
@@ -91,7 +92,7 @@ impl RedisStore {
                 }
             }
         }
-        let mut connection = self.connect()?;
+        let mut connection = self.connect(Instant::now() + self.timeout)?;
         let answer = ask(&mut connection);
         if answer.as_ref().err().is_none_or(is_of_server) {
             self.put_back(connection);
@@ -114,9 +115,9 @@ impl RedisStore {
         }
     }
 
-    fn connect(&self) -> Result<Connection> {
+    fn connect(&self, deadline: Instant) -> Result<Connection> {
         let round = self.idle().round;
-        find(&self.address, Instant::now() + self.timeout, |endpoint, deadline| {
+        find(&self.address, deadline, |endpoint, deadline| {
             let mut redis = Link::open(&self.address, endpoint, deadline, self.timeout)?.map_err(failed)?;
             let mut pipe = redis::pipe();
             pipe.cmd("ROLE").cmd("INFO").arg("server").ignore_errors();
@@ -130,7 +131,8 @@ impl RedisStore {
     /// Whether each read asks if the server is still a master. Sentinels demote masters that go on serving; behind another
     /// address, a master that became a replica is known by the tracker's pings.
     fn asks_role(&self, connection: &Connection) -> bool {
-        matches!(self.address.place, Place::Master(_)) && !connection.run_id.is_empty()
+        let is_named = matches!(self.address.place, Place::Master(_)) && keeps(Rule::ReadsAskRole);
+        is_named && !connection.run_id.is_empty()
     }
 }
 
@@ -138,7 +140,7 @@ impl RedisStore {
 /// proves that, so the near tier stays empty, and data calls work.
 fn run_of(replies: Vec<Option<Value>>, is_node: bool) -> Result<String> {
     let [Some(role @ Value::Array(_)), Some(Value::Bytes(info))] = replies.as_slice() else { return Ok(String::new()) };
-    if !is_node {
+    if !is_node && keeps(Rule::NamedAreMasters) {
         check_master(role)?;
     }
     Ok(run_id(&String::from_utf8_lossy(info)).unwrap_or_default().to_owned())
@@ -152,32 +154,52 @@ pub(crate) fn run_id(info: &str) -> Option<&str> {
 impl RedisStore {
     /// [`fetch`](Store::fetch). `is_asking`: from a node of a cluster to which the slot is being moved.
     pub(crate) fn fetch_as(&self, keys: &[&[u8]], is_asking: bool) -> Result<Fetched> {
-        let mut pipe = redis::pipe();
-        for (name, key) in keys.iter().flat_map(|key| [("GET", key), ("PTTL", key)]) {
-            if is_asking {
-                pipe.cmd("ASKING").ignore();
-            }
-            pipe.cmd(name).arg(*key);
-        }
-        pipe.ignore_errors();
-        let mut with_role = pipe.clone();
-        with_role.cmd("ROLE");
+        let question = Question::new(keys, is_asking);
         self.with(true, |connection| {
             let asks_role = self.asks_role(connection);
-            let pipe = if asks_role { &with_role } else { &pipe };
-            let mut replies: Vec<redis::RedisResult<redis::Value>> = pipe.query(&mut connection.redis)?;
-            // A server that is a master after the values were read was one before.
-            if asks_role && !replies.pop().is_some_and(|role| role.is_ok_and(|role| check_master(&value(role)).is_ok()))
-            {
-                return Err(std::io::Error::other("the server is no longer the master").into());
-            }
-            let mut replies = replies.into_iter();
-            let mut answers = Vec::with_capacity(keys.len());
-            while let (Some(got), Some(pttl)) = (replies.next(), replies.next()) {
-                answers.push(answer(got, pttl));
-            }
-            Ok(Fetched { run_id: Arc::clone(&connection.run_id), answers })
+            connection.redis.send(question.commands(asks_role))?;
+            question.answered(connection, asks_role)
         })
+    }
+
+    /// Sends a question over an idle connection, if there is one.
+    pub(crate) fn send(&self, question: &Question) -> Option<Sent> {
+        while let Some(mut connection) = self.take_idle() {
+            let asks_role = self.asks_role(&connection);
+            match connection.redis.send(question.commands(asks_role)) {
+                Ok(()) => return Some(Sent { connection, asks_role, was_idle: true }),
+                Err(_) => self.renew(),
+            }
+        }
+        None
+    }
+
+    /// Sends a question over a new connection.
+    pub(crate) fn send_anew(&self, question: &Question, deadline: Instant) -> Result<Sent> {
+        let mut connection = self.connect(deadline)?;
+        let asks_role = self.asks_role(&connection);
+        connection.redis.send(question.commands(asks_role)).map_err(failed)?;
+        Ok(Sent { connection, asks_role, was_idle: false })
+    }
+
+    /// The answers to a question that was sent. It is sent again over a new connection if an old one turns out to be closed.
+    pub(crate) fn receive(&self, sent: Sent, question: &Question, deadline: Instant) -> Result<Fetched> {
+        let Sent { mut connection, asks_role, was_idle } = sent;
+        connection.redis.wait_for(deadline.saturating_duration_since(Instant::now()));
+        match question.answered(&mut connection, asks_role) {
+            Ok(fetched) => {
+                connection.redis.wait_for(self.timeout);
+                self.put_back(connection);
+                Ok(fetched)
+            }
+            Err(error) => {
+                self.renew();
+                if !was_idle || error.is_timeout() {
+                    return Err(failed(error));
+                }
+                self.receive(self.send_anew(question, deadline)?, question, deadline)
+            }
+        }
     }
 
     /// [`call`](Store::call). `is_asking`: as for [`fetch_as`](Self::fetch_as).
@@ -209,6 +231,57 @@ impl RedisStore {
     }
 }
 
+/// The commands that ask for the values of keys.
+pub(crate) struct Question {
+    /// They end with one that asks for the role.
+    commands: Vec<u8>,
+    without_role: usize,
+    keys: usize,
+    is_asking: bool,
+}
+
+impl Question {
+    pub(crate) fn new(keys: &[&[u8]], is_asking: bool) -> Self {
+        let mut commands = Vec::new();
+        for (name, key) in keys.iter().flat_map(|key| [("GET", key), ("PTTL", key)]) {
+            if is_asking {
+                encode(&["ASKING"], &mut commands);
+            }
+            encode(&[name.as_bytes(), key], &mut commands);
+        }
+        let without_role = commands.len();
+        encode(&["ROLE"], &mut commands);
+        Self { commands, without_role, keys: keys.len(), is_asking }
+    }
+
+    fn commands(&self, asks_role: bool) -> &[u8] {
+        if asks_role { &self.commands } else { &self.commands[..self.without_role] }
+    }
+
+    /// The answers, which come over this connection.
+    fn answered(&self, connection: &mut Connection, asks_role: bool) -> redis::RedisResult<Fetched> {
+        let of_key = if self.is_asking { 4 } else { 2 };
+        let mut replies = connection.redis.receive(self.keys * of_key + usize::from(asks_role))?;
+        // A server that is a master after the values were read was one before.
+        if asks_role && replies.pop().is_none_or(|role| check_master(&value(role)).is_err()) {
+            return Err(std::io::Error::other("the server is no longer the master").into());
+        }
+        let mut answers = Vec::with_capacity(self.keys);
+        let mut replies = replies.into_iter().skip(of_key / 2 - 1).step_by(of_key / 2);
+        while let (Some(got), Some(pttl)) = (replies.next(), replies.next()) {
+            answers.push(answer(value(got), &value(pttl)));
+        }
+        Ok(Fetched { run_id: Arc::clone(&connection.run_id), answers })
+    }
+}
+
+/// A question on its way to the server.
+pub(crate) struct Sent {
+    connection: Connection,
+    asks_role: bool,
+    was_idle: bool,
+}
+
 impl Store for RedisStore {
     fn fetch(&self, keys: &[&[u8]]) -> Result<Fetched> {
         self.fetch_as(keys, false)
@@ -225,16 +298,13 @@ impl Store for RedisStore {
     }
 }
 
-fn answer(got: redis::RedisResult<redis::Value>, pttl: redis::RedisResult<redis::Value>) -> Answer {
-    let got = match got.map(value) {
-        Ok(Value::Null) => return Answer::Absent,
-        Ok(Value::Bytes(bytes)) => bytes,
-        Ok(other) => return Answer::Refused(unexpected("a string", &other)),
-        Err(error) => return Answer::Refused(failed(error)),
-    };
-    // A value whose end is unknown is not kept.
-    let ttl = pttl.ok().map(value).and_then(|reply| TimeToLive::of(&reply)).unwrap_or(TimeToLive::Over);
-    Answer::Value(got, ttl)
+fn answer(got: Value, pttl: &Value) -> Answer {
+    match got {
+        Value::Null => Answer::Absent,
+        // A value whose end is unknown is not kept.
+        Value::Bytes(bytes) => Answer::Value(bytes, TimeToLive::of(pttl).unwrap_or(TimeToLive::Over)),
+        other => Answer::Refused(unexpected("a string", &other)),
+    }
 }
 
 /// Whether the server said this, over a connection that goes on serving.

@@ -50,6 +50,8 @@ impl std::error::Error for Malformed {}
 /// The longest line: types with a line carry numbers, short texts and errors.
 const LONGEST_LINE: usize = 64 << 10;
 const DEEPEST: usize = 16;
+/// The longest line with a length: its type, a sign, nineteen digits and CR LF.
+const LONGEST_LENGTH: usize = 23;
 /// What a value costs besides its bytes.
 const PER_VALUE: usize = size_of::<Value>();
 
@@ -68,12 +70,29 @@ struct Open {
     values: Vec<Value>,
 }
 
+/// What comes next in a stream, for a tracker: it gets the keys of an invalidation one by one, without memory of their own,
+/// while the rest of them may still be on its way.
+#[derive(Debug, PartialEq)]
+pub enum Item<'d> {
+    /// So many keys follow that the server invalidates.
+    Invalidation(u64),
+    /// One of these keys.
+    Key(&'d [u8]),
+    /// Any other reply or push, whole.
+    Value(Value),
+}
+
+/// How a push begins that invalidates keys; their array follows, or a null for all keys.
+const INVALIDATION: &[u8] = b">2\r\n$10\r\ninvalidate\r\n";
+
 /// Takes bytes as they arrive and gives out whole values.
 pub struct Decoder {
     bytes: Vec<u8>,
     /// Bytes before this one are decoded.
     start: usize,
     open: Vec<Open>,
+    /// Keys of an invalidation that are still to be given out.
+    keys: u64,
     /// What the current frame has cost so far.
     cost: usize,
     limit: usize,
@@ -95,7 +114,7 @@ impl Decoder {
     /// A decoder of frames that need at most `limit` bytes of memory.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { bytes: Vec::new(), start: 0, open: Vec::new(), cost: 0, limit }
+        Self { bytes: Vec::new(), start: 0, open: Vec::new(), keys: 0, cost: 0, limit }
     }
 
     /// Adds bytes of the stream.
@@ -107,11 +126,65 @@ impl Decoder {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next whole value. `None`: more bytes must arrive.
+    /// What comes next. `None`: more bytes must arrive.
+    ///
+    /// # Errors
+    /// [`Malformed`]. The stream has no next item then: its connection must be closed.
+    pub fn next_item(&mut self) -> Result<Option<Item<'_>>, Malformed> {
+        if self.keys > 0 {
+            return Ok(self.key()?.map(Item::Key));
+        }
+        if self.open.is_empty() {
+            let rest = &self.bytes[self.start..];
+            if let Some(array) = rest.strip_prefix(INVALIDATION)
+                && array.first().is_none_or(|kind| *kind == b'*')
+            {
+                let Some((keys, len)) = length(array)? else { return Ok(None) };
+                // A null of the older kind is left to the general way.
+                if let Ok(keys) = u64::try_from(keys) {
+                    self.start += INVALIDATION.len() + len;
+                    self.keys = keys;
+                    return Ok(Some(Item::Invalidation(keys)));
+                }
+            } else if INVALIDATION.starts_with(rest) {
+                return Ok(None);
+            }
+        }
+        Ok(self.next_value()?.map(Item::Value))
+    }
+
+    /// The next key of an invalidation.
+    fn key(&mut self) -> Result<Option<&[u8]>, Malformed> {
+        let rest = &self.bytes[self.start..];
+        if rest.first().is_some_and(|kind| *kind != b'$') {
+            return Err(Malformed("an invalidated key is not a string"));
+        }
+        let Some((len, head)) = length(rest)? else { return Ok(None) };
+        let len = usize::try_from(len).map_err(|_| Malformed("a negative length"))?;
+        if len > self.limit {
+            return Err(Malformed("a key is larger than the limit"));
+        }
+        let begin = self.start + head;
+        let Some(text) = self.bytes.get(begin..begin + len + 2) else { return Ok(None) };
+        if !text.ends_with(b"\r\n") {
+            return Err(Malformed("a string does not end in CR LF"));
+        }
+        self.start = begin + len + 2;
+        self.keys -= 1;
+        Ok(Some(&self.bytes[begin..begin + len]))
+    }
+
+    /// The next whole value. `None`: more bytes must arrive. What [`next_item`](Self::next_item) has not given out yet of an
+    /// invalidation is left out.
     ///
     /// # Errors
     /// [`Malformed`]. The stream has no next value then: its connection must be closed.
     pub fn next_value(&mut self) -> Result<Option<Value>, Malformed> {
+        while self.keys > 0 {
+            if self.key()?.is_none() {
+                return Ok(None);
+            }
+        }
         loop {
             let Some(token) = self.token()? else { return Ok(None) };
             self.spend(PER_VALUE)?;
@@ -226,6 +299,16 @@ fn number(text: &[u8]) -> Result<i64, Malformed> {
     text.parse().map_err(|_| Malformed("not a number"))
 }
 
+/// The number in the line of an array or a string, and the length of the line. `None`: it has not arrived whole.
+fn length(line: &[u8]) -> Result<Option<(i64, usize)>, Malformed> {
+    // A length has few digits: a longer text cannot be one.
+    let Some(end) = line.iter().take(LONGEST_LENGTH).position(|&byte| byte == b'\n') else {
+        return if line.len() >= LONGEST_LENGTH { Err(Malformed("not a length")) } else { Ok(None) };
+    };
+    let digits = line[1.min(end)..end].strip_suffix(b"\r").ok_or(Malformed("a line does not end in CR LF"))?;
+    Ok(Some((number(digits)?, end + 1)))
+}
+
 /// Appends a command to what is to be sent.
 pub fn encode<A: AsRef<[u8]>>(command: &[A], into: &mut Vec<u8>) {
     into.extend_from_slice(format!("*{}\r\n", command.len()).as_bytes());
@@ -290,6 +373,57 @@ mod tests {
             }
             assert_eq!(found, expected, "in pieces of {piece}");
         }
+    }
+
+    #[test]
+    fn invalidated_keys_come_one_by_one_before_the_rest_of_them_has_arrived() {
+        let stream = b"+OK\r\n>2\r\n$10\r\ninvalidate\r\n*3\r\n$1\r\na\r\n$0\r\n\r\n$4\r\n\r\n:1\r\n:7\r\n\
+            >2\r\n$10\r\ninvalidate\r\n*0\r\n>2\r\n$10\r\ninvalidate\r\n*-1\r\n>2\r\n$10\r\ninvalidate\r\n_\r\n\
+            >2\r\n$7\r\nmessage\r\n*1\r\n$1\r\nb\r\n";
+        let all_keys = || Item::Value(Value::Push(vec![bytes("invalidate"), Value::Null]));
+        let expected = [
+            Item::Value(bytes("OK")),
+            Item::Invalidation(3),
+            Item::Key(b"a"),
+            Item::Key(b""),
+            Item::Key(b"\r\n:1"),
+            Item::Value(Value::Int(7)),
+            Item::Invalidation(0),
+            all_keys(),
+            all_keys(),
+            Item::Value(Value::Push(vec![bytes("message"), Value::Array(vec![bytes("b")])])),
+        ];
+        for piece in [1, 2, 3, 7, stream.len()] {
+            let (mut decoder, mut found) = (Decoder::new(1 << 20), 0);
+            for part in stream.chunks(piece) {
+                decoder.feed(part);
+                while let Some(item) = decoder.next_item().unwrap() {
+                    assert_eq!(item, expected[found], "in pieces of {piece}");
+                    found += 1;
+                }
+            }
+            assert_eq!(found, expected.len(), "in pieces of {piece}");
+        }
+        let head = ">2\r\n$10\r\ninvalidate\r\n";
+        let bad =
+            ["*x\r\n", "*99999999999999999999999\r\n", "*1\n", "*1\r\n:1\r\n", "*1\r\n$-1\r\n", "*1\r\n$1\r\nabc"];
+        for bad in bad.into_iter().chain(["*1\r\n$5000\r\n"]) {
+            let mut decoder = Decoder::new(4096);
+            decoder.feed(format!("{head}{bad}").as_bytes());
+            let end = loop {
+                match decoder.next_item() {
+                    Ok(Some(_)) => {}
+                    end => break end.map(|item| item.is_none()),
+                }
+            };
+            assert!(end.is_err(), "{bad:?}: {end:?}");
+        }
+        let mut decoder = Decoder::new(4096);
+        decoder.feed(format!("{head}*9223372036854775807\r\n$1\r\na\r\n").as_bytes());
+        assert_eq!(decoder.next_item(), Ok(Some(Item::Invalidation(i64::MAX as u64))));
+        assert_eq!(decoder.next_item(), Ok(Some(Item::Key(b"a"))));
+        decoder.feed(b"$1\r\nb\r\n");
+        assert_eq!(decoder.next_value(), Ok(None), "what is left of an invalidation is left out");
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub enum Degraded {
     Brief,
 }
 
+/// See [`Settings::pace`].
+const LONGEST_PACE: Duration = Duration::from_secs(5);
+
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// The server; in a cluster the first node of the URL.
@@ -94,9 +97,19 @@ impl Settings {
         [self.prefixes[0].as_slice(), b"kennel-far:database"].concat()
     }
 
+    /// The time by which trackers measure each other, and which their pauses are parts of: T, but not longer than a few
+    /// seconds. A tracker must not leave for an hour what it can do now because reads have an hour.
+    pub(crate) fn pace(&self) -> Duration {
+        self.max_staleness.min(LONGEST_PACE)
+    }
+
+    pub(crate) fn pace_us(&self) -> u64 {
+        micros(self.pace())
+    }
+
     /// Time between two pings.
     pub(crate) fn ping_interval(&self) -> Duration {
-        self.max_staleness / 5
+        self.pace() / 5
     }
 
     /// How long a tracker waits for an answer.

@@ -85,14 +85,39 @@ counters! {
     round_trip_us,
 }
 
-/// Threads that count on words of their own; further ones share.
+/// Lanes of a counter. The first is shared; each of the others belongs to one thread at a time.
 const LANES: usize = 8;
 
-static THREADS: AtomicUsize = AtomicUsize::new(0);
+/// Which lanes belong to a thread; the first always does.
+static TAKEN: AtomicUsize = AtomicUsize::new(1);
 
 thread_local! {
-    /// The lane of this thread, from 1; 0 before it counts for the first time.
+    /// The lane of this thread; 0 before it counts for the first time, and if all others are taken.
     static LANE: Cell<usize> = const { Cell::new(0) };
+    /// Gives the lane back when the thread ends.
+    static OWN: Own = Own::take();
+}
+
+struct Own(usize);
+
+impl Own {
+    fn take() -> Self {
+        let free = |taken: usize| (taken != (1 << LANES) - 1).then(|| taken | (taken + 1));
+        match TAKEN.fetch_update(Ordering::Acquire, Ordering::Relaxed, free) {
+            Ok(taken) => Self(taken.trailing_ones() as usize),
+            Err(_) => Self(0),
+        }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // What this thread counts from now on, while it ends, is counted on the shared lane.
+        LANE.set(0);
+        if self.0 != 0 {
+            TAKEN.fetch_and(!(1 << self.0), Ordering::Release);
+        }
+    }
 }
 
 /// A counter that threads share without waiting for each other's cache lines.
@@ -106,11 +131,22 @@ struct Lane(AtomicU64);
 impl Count {
     #[inline]
     pub(crate) fn add(&self, n: u64) {
-        let lane = match LANE.get() {
-            0 => first_lane(),
-            lane => lane,
-        };
-        self.0[lane % LANES].0.fetch_add(n, Ordering::Relaxed);
+        match LANE.get() {
+            0 => self.add_first(n),
+            // Nobody else stores to this lane, so nothing is lost between the load and the store.
+            lane => {
+                let word = &self.0[lane % LANES].0;
+                word.store(word.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Adds for a thread without a lane of its own, which takes one if it can.
+    #[cold]
+    #[inline(never)]
+    fn add_first(&self, n: u64) {
+        LANE.set(OWN.try_with(|own| own.0).unwrap_or(0));
+        self.0[0].0.fetch_add(n, Ordering::Relaxed);
     }
 
     /// Sets the value of a counter to which nothing is added.
@@ -123,9 +159,23 @@ impl Count {
     }
 }
 
-#[cold]
-fn first_lane() -> usize {
-    let lane = THREADS.fetch_add(1, Ordering::Relaxed) % LANES + 1;
-    LANE.set(lane);
-    lane
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn more_threads_than_lanes_lose_no_count_and_give_their_lanes_back() {
+        let count = Count::default();
+        for _ in 0..3 {
+            thread::scope(|scope| {
+                for _ in 0..3 * LANES {
+                    scope.spawn(|| (0..1000).for_each(|_| count.add(1)));
+                }
+            });
+        }
+        assert_eq!(count.get(), 9 * LANES as u64 * 1000);
+        count.add(1);
+        assert_eq!(count.get(), 9 * LANES as u64 * 1000 + 1);
+    }
 }

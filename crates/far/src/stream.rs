@@ -8,6 +8,7 @@ use crate::tls::Encrypted;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub(crate) enum Stream {
@@ -22,7 +23,7 @@ impl Stream {
     /// system lets it.
     pub(crate) fn connect(address: &Address, endpoint: &Endpoint, deadline: Instant) -> Result<Self> {
         let (host, port) = match endpoint {
-            Endpoint::Unix(path) => return UnixStream::connect(path).map(Stream::Unix).map_err(at(endpoint)),
+            Endpoint::Unix(path) => return connect_unix(path, deadline).map(Stream::Unix).map_err(at(endpoint)),
             Endpoint::Tcp(host, port) => (host.as_str(), *port),
         };
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
@@ -102,6 +103,40 @@ impl Drop for Stream {
             #[cfg(feature = "tls")]
             Stream::Tls(stream) => stream.socket().shutdown(Shutdown::Both),
         };
+    }
+}
+
+/// Connects to a socket. If the server has not accepted others for so long that the system holds no more for it, this waits
+/// until the deadline: on Linux the limit for sending holds for that wait, too. When a signal interrupts the wait, it begins
+/// anew: the server has not heard of the attempt.
+#[cfg(target_os = "linux")]
+fn connect_unix(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
+    use rustix::io::Errno;
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let stream = UnixStream::from(socket);
+    loop {
+        stream.set_write_timeout(Some(left(deadline)))?;
+        match connect(&stream, &address) {
+            Ok(()) => return Ok(stream),
+            Err(Errno::INTR) if Instant::now() < deadline => {}
+            Err(Errno::INTR | Errno::AGAIN) => {
+                return Err(io::Error::new(ErrorKind::TimedOut, "the server did not accept a connection in time"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Connects to a socket. Other systems refuse at once what they cannot hold for the server.
+#[cfg(not(target_os = "linux"))]
+fn connect_unix(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path) {
+            Err(error) if error.kind() == ErrorKind::Interrupted && Instant::now() < deadline => {}
+            done => return done,
+        }
     }
 }
 

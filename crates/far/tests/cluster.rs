@@ -6,6 +6,10 @@
 #[allow(dead_code)]
 #[path = "common/nodes.rs"]
 mod nodes;
+// Each test uses a part of it.
+#[allow(dead_code)]
+#[path = "common/patience.rs"]
+mod patience;
 // The test `real` uses all of it.
 #[allow(dead_code)]
 #[path = "common/server.rs"]
@@ -13,7 +17,8 @@ mod server;
 
 use kennel_far::resp::Value;
 use kennel_far::{Create, Degraded, Error, Expiry, Far, Options, Tracking};
-use nodes::{Cluster, slots_of, until};
+use nodes::{Cluster, slots_of};
+use patience::{Over, until};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -202,7 +207,7 @@ fn under_reads(place: &Place, keys: &[&str], change: impl FnOnce()) {
             });
         }
         // The scope must end, whatever fails.
-        let _end = OnDrop(|| is_over.store(true, Ordering::SeqCst));
+        let _over = Over(&is_over);
         thread::sleep(T / 2);
         change();
         let last: Vec<u64> = written.iter().map(|number| number.load(Ordering::SeqCst)).collect();
@@ -213,14 +218,6 @@ fn under_reads(place: &Place, keys: &[&str], change: impl FnOnce()) {
     trusted(&writer);
     keys.iter().for_each(|key| until_near(&reader, key));
     assert!(reader.stats().hits > 0, "{:?}", reader.stats());
-}
-
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
 }
 
 #[test]

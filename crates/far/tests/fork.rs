@@ -2,12 +2,17 @@
 #![cfg(unix)]
 #![allow(unsafe_code, reason = "there is no safe fork")]
 
+// Each test uses a part of it.
+#[allow(dead_code)]
+#[path = "common/patience.rs"]
+mod patience;
 // The test `real` uses all of it.
 #[allow(dead_code)]
 #[path = "common/server.rs"]
 mod server;
 
 use kennel_far::{Expiry, Options};
+use patience::until;
 use server::Server;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -39,14 +44,6 @@ fn wait(pid: libc::pid_t) -> i32 {
             // SAFETY: the child was not waited for, so its number is still its own.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -18,6 +18,10 @@ mod moves;
 #[allow(dead_code)]
 #[path = "common/nodes.rs"]
 mod nodes;
+// Each test uses a part of it.
+#[allow(dead_code)]
+#[path = "common/patience.rs"]
+mod patience;
 #[cfg(unix)]
 #[path = "common/proxy.rs"]
 mod proxy;
@@ -56,5 +60,11 @@ fn main() -> std::process::ExitCode {
         report.history.oldest / 1_000,
         report.history.violations.len()
     );
-    if report.history.violations.is_empty() { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
+    // A machine on which nothing could be read has checked nothing.
+    let is_checked = report.history.reads > 0;
+    if is_checked && report.history.violations.is_empty() {
+        std::process::ExitCode::SUCCESS
+    } else {
+        std::process::ExitCode::FAILURE
+    }
 }

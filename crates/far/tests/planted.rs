@@ -1,6 +1,10 @@
 //! Each rule is left out, and a schedule finds its absence.
 #![cfg(all(unix, feature = "faults"))]
 
+// Each test uses a part of it.
+#[allow(dead_code)]
+#[path = "common/patience.rs"]
+mod patience;
 // The test `schedules` uses all of it.
 #[allow(dead_code)]
 #[path = "common/played.rs"]

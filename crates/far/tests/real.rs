@@ -1,11 +1,16 @@
 //! Calls, pushes, seats and forks with a real server. Without one, these tests say so and are left out.
 #![cfg(unix)]
 
+// Each test uses a part of it.
+#[allow(dead_code)]
+#[path = "common/patience.rs"]
+mod patience;
 #[path = "common/server.rs"]
 mod server;
 
 use kennel_far::resp::Value;
-use kennel_far::{Create, CreateError, Error, Expiry, Far, Lookup, Options, RedisStore, Store};
+use kennel_far::{Create, CreateError, Degraded, Error, Expiry, Far, Lookup, Options, RedisStore, Store};
+use patience::until;
 use server::Server;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -52,14 +57,6 @@ fn trusted(far: &Far) {
         far.get("app:nothing").unwrap();
         far.stats().absent_hits > hits
     });
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 fn get(far: &Far, key: &str) -> Option<String> {
@@ -120,6 +117,33 @@ fn a_claim_goes_to_one_caller_and_to_the_next_if_it_is_dropped() {
     thread::sleep(Duration::from_millis(60));
     assert!(!late.store("late", Expiry::Never).unwrap());
     assert_eq!((get(&hosts[1], "app:late"), hosts[0].stats().lost_leases), (None, 1));
+}
+
+#[test]
+fn a_creator_that_asks_for_its_own_key_fails_at_once() {
+    let Some(place) = place("a_creator_that_asks_for_its_own_key") else { return };
+    let tracked = place.open(&place.options(), "near");
+    let bare = place.options().keepers(0).open(place.folder.path().join("near-bare")).unwrap();
+    let brief = place.options().keepers(0).degraded(Degraded::Brief);
+    let brief = brief.open(place.folder.path().join("near-brief")).unwrap();
+    let how = Create::new();
+    for (far, key) in [(&tracked, "app:a"), (&tracked, "other:a"), (&bare, "app:b"), (&brief, "app:c")] {
+        let began = Instant::now();
+        let ask = |far: &Far, key: &str| far.get_or_create(key, &how, || Ok::<_, ()>(b"inner".to_vec()));
+        let made = far.get_or_create(key, &how, || {
+            let own = ask(far, key);
+            assert!(matches!(own, Err(CreateError::Far(Error::Near(kennel::Error::OwnClaim)))), "{key}: {own:?}");
+            // The same server by another near file is the same key.
+            assert!(ask(&bare, key).is_err() && bare.claim(key, &how).is_err());
+            assert_eq!(ask(far, &format!("{key}:other")).unwrap(), b"inner");
+            assert_eq!(far.get(key).unwrap(), None, "a read may ask for it");
+            Ok::<_, ()>(b"outer".to_vec())
+        });
+        assert_eq!(made.unwrap(), b"outer");
+        assert!(began.elapsed() < Duration::from_secs(10), "{key} took {:?}", began.elapsed());
+        assert_eq!(place.server.ask(&["GET", key]), Value::Bytes(b"outer".to_vec()));
+        assert_eq!(ask(far, key).unwrap(), b"outer", "the creation is over");
+    }
 }
 
 #[test]
@@ -338,6 +362,39 @@ fn a_server_that_restarts_is_another_run_and_everything_is_fetched_again() {
     assert!(matches!(far.get("app:k"), Err(Error::Connection(_))), "nothing older than T is returned");
     assert!(far.set("app:k", "w", Expiry::Never).is_err());
     place.server.restart();
+    trusted(&far);
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Waits for two more proofs of a tracker, which has an hour for them and takes seconds.
+fn proves_soon(far: &Far, what: &str) {
+    let (began, proofs) = (Instant::now(), far.stats().proofs);
+    until(what, || far.stats().proofs > proofs + 1);
+    assert!(began.elapsed() < Duration::from_secs(16), "{what} took {:?}", began.elapsed());
+}
+
+/// The pauses of trackers are parts of T, but an hour is no reason for them to wait.
+#[test]
+fn with_an_hour_for_reads_a_tracker_proves_at_once_all_the_same() {
+    let Some(place) = place("with_an_hour_for_reads_a_tracker_proves") else { return };
+    let options = place.options().max_staleness(HOUR);
+    let first = place.open(&options, "near");
+    proves_soon(&first, "further proofs");
+    let second = place.open(&options, "near");
+    proves_soon(&second, "proofs of a second tracker");
+    drop((first, second));
+    // Proofs from before are as good as new for reads, but nobody goes on with them.
+    let far = place.open(&options, "near");
+    proves_soon(&far, "proofs of a tracker that came later");
+}
+
+#[test]
+fn with_an_hour_for_reads_another_run_of_the_server_is_proved_soon() {
+    let Some(mut place) = place("with_an_hour_for_reads_another_run") else { return };
+    let far = place.open(&place.options().max_staleness(HOUR), "near");
+    place.server.restart();
+    proves_soon(&far, "proofs of another run of the server");
     trusted(&far);
 }
 

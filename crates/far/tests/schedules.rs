@@ -1,13 +1,18 @@
 //! The races of the design, each played by a test that decides when every byte comes.
 #![cfg(unix)]
 
+// Each test uses a part of it.
+#[allow(dead_code)]
+#[path = "common/patience.rs"]
+mod patience;
 #[path = "common/played.rs"]
 mod played;
 #[path = "common/schedules.rs"]
 mod schedules_list;
 
 use kennel_far::{Create, Degraded, Expiry, TimeToLive, Tracking};
-use played::{At, Stage, Stopped, T, until};
+use patience::until;
+use played::{At, Stage, Stopped, T};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -214,7 +219,9 @@ fn while_nothing_is_proved_one_asks_for_all_until_a_tracker_proves() {
     assert_eq!((stage.fetches(), get(&far, "k-none")), (2, "none".into()));
     let (stats, far_age) = (far.stats(), far.proof_age());
     assert!(stats.brief_hits >= 5 && stats.bypasses == 0 && far_age.is_none(), "{stats:?}");
-    let made = far.get_or_create("k-made", &Create::new(), || Ok::<_, String>(b"made".to_vec()));
+    // This far tier gives no leases, so the creator waits for one in vain.
+    let how = Create::new().wait(Duration::from_millis(50));
+    let made = far.get_or_create("k-made", &how, || Ok::<_, String>(b"made".to_vec()));
     assert_eq!(made.unwrap(), b"made");
 
     // From the first proof on, reads are of values that are proved.

@@ -1,6 +1,10 @@
 //! Calls of tasks of tokio: they hold no thread while they wait, and a future that is dropped leaves nothing half done.
 #![cfg(unix)]
 
+// Each test uses a part of it.
+#[allow(dead_code)]
+#[path = "common/patience.rs"]
+mod patience;
 // The test `schedules` uses all of it.
 #[allow(dead_code)]
 #[path = "common/played.rs"]
@@ -12,7 +16,8 @@ mod server;
 
 use kennel_far::resp::Value;
 use kennel_far::{AsyncFar, Create, CreateError, Error, Expiry, Fetched, Options, Reply, Result, Store};
-use played::{PlayedStore, Stage, until};
+use patience::until;
+use played::{PlayedStore, Stage};
 use std::future::{Future, pending};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -365,6 +370,24 @@ fn one_creator_of_many_tasks_and_a_dropped_one_gives_its_lease_back() {
         });
         assert_eq!((slow.await.unwrap(), get(&far, "app:slow").await), (b"older".to_vec(), Some("newer".into())));
         assert_eq!(far.far().stats().lost_leases, 1);
+    });
+}
+
+#[test]
+fn a_creator_that_creates_its_own_key_fails_in_place_of_waiting_for_itself() {
+    let Some((_server, _folder, far)) = real("a_creator_that_creates_its_own_key") else { return };
+    let how = Create::new();
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        for key in ["app:own", "other:own"] {
+            let own = far.get_or_create(key, &how, async || {
+                let inner = far.get_or_create(key, &how, async || Ok::<_, String>(Vec::new())).await;
+                let is_own = matches!(inner, Err(CreateError::Far(Error::Near(kennel::Error::OwnClaim))));
+                assert!(is_own, "{key}: {inner:?}");
+                Ok::<_, String>(b"outer".to_vec())
+            });
+            let own = tokio::time::timeout(Duration::from_secs(10), own).await.expect("no wait for itself");
+            assert_eq!(own.unwrap(), b"outer");
+        }
     });
 }
 

@@ -1,6 +1,12 @@
 //! TLS to a real server that was built with it. Without one, these tests say so and are left out.
 #![cfg(unix)]
 
+#[path = "common/authority.rs"]
+mod authority;
+// Each test uses a part of it.
+#[allow(dead_code)]
+#[path = "common/patience.rs"]
+mod patience;
 #[path = "common/port.rs"]
 mod port;
 // The test `real` uses all of it.
@@ -8,14 +14,14 @@ mod port;
 #[path = "common/server.rs"]
 mod server;
 
+use authority::Authority;
 use kennel_far::{Error, Expiry, Far, Options, Tls};
+use patience::until;
 use port::free_port;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use server::Server;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -24,40 +30,6 @@ use std::time::{Duration, Instant};
 const T: Duration = Duration::from_millis(500);
 /// Until a call gives up.
 const TIMEOUT: Duration = Duration::from_secs(2);
-
-/// An authority, which issues certificates into a folder.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    folder: PathBuf,
-    name: &'static str,
-}
-
-impl Authority {
-    fn new(folder: &Path, name: &'static str) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        fs::write(folder.join(name), params.self_signed(&key).unwrap().pem()).unwrap();
-        Self { issuer: Issuer::new(params, key), folder: folder.into(), name }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.join(self.name)
-    }
-
-    /// The files of a certificate for these names and of its key.
-    fn issue(&self, file: &str, names: &[&str], year_of_end: i32) -> (PathBuf, PathBuf) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(names.iter().map(|&name| name.into()).collect::<Vec<_>>()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, file);
-        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(year_of_end, 1, 1));
-        let place = |end: &str| self.folder.join(format!("{file}.{end}"));
-        fs::write(place("crt"), params.signed_by(&key, &self.issuer).unwrap().pem()).unwrap();
-        fs::write(place("key"), key.serialize_pem()).unwrap();
-        (place("crt"), place("key"))
-    }
-}
 
 struct Place {
     server: Server,
@@ -110,14 +82,6 @@ impl Place {
         until(&format!("the tracker's {text:?}"), || far.problem().is_some_and(|problem| problem.contains(&text)));
         assert_eq!(far.stats().proofs, 0);
         text
-    }
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -50,6 +51,14 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The time for which processors have worked for a process; zero where the system does not tell.
+pub fn processor_time(pid: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let nanos = |text: String| text.split(' ').next()?.parse::<u64>().ok();
+    let times = threads.filter_map(|thread| nanos(std::fs::read_to_string(thread.path().join("schedstat")).ok()?));
+    Duration::from_nanos(times.sum())
 }
 
 /// The task of this worker.

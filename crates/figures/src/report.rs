@@ -1,14 +1,14 @@
 //! Rows, their goals, and how they are printed.
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A figure and its goals. A row without goals is for comparison.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     pub name: String,
     pub value: f64,
-    pub unit: &'static str,
+    pub unit: String,
     /// What should be reached at least, and what is aimed for.
     pub goals: Option<(f64, f64)>,
     /// Whether a larger figure is the better one.
@@ -18,8 +18,8 @@ pub struct Row {
 }
 
 impl Row {
-    pub fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { name: name.into(), value, unit, goals: None, more_is_better: false, of: String::new() }
+    pub fn new(name: impl Into<String>, value: f64, unit: &str) -> Self {
+        Self { name: name.into(), value, unit: unit.into(), goals: None, more_is_better: false, of: String::new() }
     }
 
     pub fn goals(self, reach: f64, aim: f64) -> Self {

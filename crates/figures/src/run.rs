@@ -23,6 +23,9 @@ struct Args {
     /// Also write the rows to a file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Also show rows that another program has measured: a file as `--json` writes it.
+    #[arg(long, value_name = "FILE")]
+    rows: Option<PathBuf>,
     /// Run only the groups whose name contains this; may be given several times.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
@@ -75,6 +78,10 @@ fn measure(args: &Args) -> Result<()> {
         if interrupt::is_asked() {
             bail!("interrupted before the end");
         }
+    }
+    if let Some(path) = &args.rows {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        rows.extend(serde_json::from_str::<Vec<Row>>(&text).context("these are no rows")?);
     }
     print(&rows);
     println!("\n{} rows of {rounds} rounds in {:.0} s", rows.len(), begin.elapsed().as_secs_f64());

@@ -40,6 +40,10 @@ impl Server {
         url(&self.socket)
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn ask(&self, command: &[&[u8]]) -> Result<Value> {
         Ok(self.store.call(command)?.value)
     }

@@ -19,7 +19,7 @@ pub const KEYS: u64 = 5000;
 const SKEW: f64 = 0.99;
 const WRITES: f64 = 0.002;
 const VALUE_SIZE: usize = 100;
-const PREFIX: &str = "app:";
+pub const PREFIX: &str = "app:";
 /// A worker pauses at most so many times a second.
 const MOST_PAUSES: f64 = 250.0;
 

@@ -11,6 +11,7 @@ use crate::strategies::Strategies;
 use crate::task::Launcher;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use kennel::LargePages;
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,17 @@ pub struct BenchOptions {
     /// Sizes of the values, such as 64B or 4KiB.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "64B", value_parser = parse_value_size)]
     value_size: Vec<usize>,
+    /// Bytes of the records of all keys together, such as 256KiB,16MiB,1GiB: the number of keys follows. The report then shows
+    /// what an operation costs with more and more data, beside the least that a read from a file of that size must do.
+    /// Default: the size that --keys gives.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_size, conflicts_with = "keys")]
+    data_sizes: Vec<u64>,
+    /// Whether the files lie in large pages: auto, always or never.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "auto")]
+    large_pages: Vec<LargePages>,
+    /// Numbers of keys of one call: 1 for single reads and writes, more for batches.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1")]
+    batch: Vec<u32>,
     /// Distribution of the keys: uniform; zipf:THETA; or hot:KEYS:REQUESTS, where a share of the keys gets a share of
     /// the requests, such as hot:0.1:0.9.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "zipf:0.99")]
@@ -81,6 +93,10 @@ pub struct BenchOptions {
     /// Write a page with plots, for a browser.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
+    /// Write the plots that show how cost grows to a directory, as SVG: cost-by-data.svg and others, one for each list of
+    /// several numbers.
+    #[arg(long, value_name = "PATH")]
+    plots: Option<PathBuf>,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -117,6 +133,9 @@ impl BenchOptions {
         if let Some(path) = &self.report {
             std::fs::write(path, report::page(&results)).map_err(|error| about(path, &error))?;
         }
+        if let Some(folder) = &self.plots {
+            write_plots(folder, &results)?;
+        }
         if self.json {
             writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?;
         } else {
@@ -137,6 +156,9 @@ impl BenchOptions {
     ) -> Result<Results, BenchError> {
         let (mut plan, mut matrix) = (self.plan(), self.matrix(strategies));
         if let Some(Recording { path, keys }) = recording {
+            if !matrix.data_sizes.is_empty() {
+                return Err("--data-sizes: expected none, since the trace says how many keys there are".into());
+            }
             plan.items = keys;
             matrix.keys = vec![Keys::Recorded { path }];
         }
@@ -175,6 +197,9 @@ impl BenchOptions {
             write_percents: self.writes.clone(),
             value_sizes: self.value_size.clone(),
             keys: self.distribution.clone(),
+            batches: self.batch.clone(),
+            data_sizes: self.data_sizes.clone(),
+            large_pages: self.large_pages.clone(),
         }
     }
 }
@@ -191,6 +216,16 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 
 fn about(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Writes the first plot of each kind, under the name of the kind.
+fn write_plots(folder: &Path, results: &Results) -> Result<(), BenchError> {
+    std::fs::create_dir_all(folder).map_err(|error| about(folder, &error))?;
+    for (name, svg) in report::plots(results) {
+        let path = folder.join(format!("{name}.svg"));
+        std::fs::write(&path, svg?).map_err(|error| about(&path, &error))?;
+    }
+    Ok(())
 }
 
 fn can_be_written(path: &Path) -> io::Result<()> {
@@ -256,11 +291,16 @@ mod tests {
 
     #[test]
     fn lists_are_separated_by_commas() {
-        let args = parse("--locks file,none --regions 1,16 --value-size 64B,4KiB --distribution uniform,hot:0.1:0.9");
+        let args = parse(
+            "--locks file,none --regions 1,16 --value-size 64B,4KiB --distribution uniform,hot:0.1:0.9 \
+             --data-sizes 256KiB,8GiB --large-pages never,always",
+        );
         let matrix = args.unwrap().matrix(&Strategies::built_in());
         assert_eq!(matrix.strategies, ["file", "none"]);
         assert_eq!(matrix.regions, [1, 16]);
         assert_eq!(matrix.value_sizes, [64, 4096]);
+        assert_eq!(matrix.data_sizes, [256 << 10, 8 << 30]);
+        assert_eq!(matrix.large_pages, [LargePages::Never, LargePages::Always]);
         assert_eq!(matrix.keys, [Keys::Uniform, Keys::Hot { keys: 0.1, requests: 0.9 }]);
     }
 
@@ -271,6 +311,9 @@ mod tests {
             ("--seconds=-1", "expected seconds such as 0.5 or 10, found \"-1\""),
             ("--distribution normal", "expected uniform, zipf:THETA"),
             ("--value-size 64Q", "unknown unit"),
+            ("--data-sizes 64Q", "unknown unit"),
+            ("--large-pages some", "expected auto, always or never"),
+            ("--data-sizes 1MiB --keys 7", "cannot be used with"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(told), "{error}");

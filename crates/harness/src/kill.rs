@@ -12,7 +12,7 @@ use crate::place;
 use crate::strategies::Strategies;
 use crate::task::{KillJob, Launcher, Task};
 use crate::work::{WorkError, open, wait_for_start};
-use kennel::{Cache, Options};
+use kennel::{Cache, LargePages, Options};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::Serialize;
@@ -260,7 +260,7 @@ impl Survivor {
 
 /// The work of a worker: every kind of change to a cache, until it is killed or reaches the store at which it ends.
 pub(crate) fn work(job: &KillJob, strategies: &Strategies) -> Result<(), WorkError> {
-    let cache = open(&job.strategy, &job.file, strategies)?;
+    let cache = open(&job.strategy, LargePages::Auto, &job.file, strategies)?;
     wait_for_start()?;
     let mut rng = SmallRng::seed_from_u64(job.seed);
     let mut value = Vec::new();

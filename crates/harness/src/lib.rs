@@ -43,6 +43,9 @@
 //!     write_percents: vec![5.0],
 //!     value_sizes: vec![64],
 //!     keys: vec![Keys::Zipf { theta: 0.99 }],
+//!     batches: vec![1],
+//!     data_sizes: vec![],
+//!     large_pages: vec![kennel::LargePages::Auto],
 //! };
 //! let (cells, left_out) = matrix.cells(&strategies)?;
 //! let results = Bench::new(Plan::default(), &strategies, &launcher).run(cells, left_out, |_| true)?;
@@ -61,6 +64,7 @@
 //! * Keys and operations are drawn before the start, so no number includes the drawing.
 //! * Every value that is read is checked against its key. A wrong value ends the run.
 
+mod bound;
 mod calls;
 mod command;
 mod crew;

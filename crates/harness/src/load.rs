@@ -1,13 +1,13 @@
 //! The measured work: reads and writes by the threads of one worker process.
 
-use crate::keys::{Keys, fill, is_right, key};
+use crate::keys::{KEY_LEN, Keys, fill, is_right, key};
 use crate::latency::Latency;
 use crate::pace::{Due, Pacer};
 use crate::strategies::Strategies;
 use crate::task::{Counts, End, Job, Outcome};
 use crate::usage::{self, Usage};
 use crate::work::{WorkError, open, wait_for_start};
-use kennel::Cache;
+use kennel::{Cache, SetOptions, Values};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::fs::File;
@@ -30,7 +30,7 @@ const WRITES: u32 = 1 << 31;
 
 /// Does a job, and returns its outcome.
 pub(crate) fn work(job: &Job, strategies: &Strategies) -> Result<Outcome, WorkError> {
-    let cache = open(&job.cell.strategy, &job.file, strategies)?;
+    let cache = open(&job.cell.strategy, job.cell.large_pages, &job.file, strategies)?;
     let threads = job.cell.threads;
     let mut hands = (0..threads).map(|number| Hand::new(job, &cache, number)).collect::<Result<Vec<_>, _>>()?;
     wait_for_start()?;
@@ -131,11 +131,27 @@ struct Hand<'a> {
     at: usize,
     value: Vec<u8>,
     into: Vec<u8>,
+    batch: Batch,
     counts: Counts,
     read_latency: Latency,
     write_latency: Latency,
     /// Each measured latency, if they are kept; the highest bit marks a write.
     samples: Option<Vec<u64>>,
+}
+
+/// What a call for several keys needs.
+struct Batch {
+    /// Keys of one call.
+    size: usize,
+    numbers: Vec<u64>,
+    keys: Vec<[u8; KEY_LEN]>,
+    values: Values,
+}
+
+impl Batch {
+    fn of(size: usize) -> Self {
+        Self { size, numbers: Vec::with_capacity(size), keys: Vec::with_capacity(size), values: Values::new() }
+    }
 }
 
 /// The mark of a write among the samples.
@@ -151,6 +167,7 @@ impl<'a> Hand<'a> {
             at: 0,
             value: vec![0x5a; job.cell.value_size],
             into: vec![0; job.cell.value_size],
+            batch: Batch::of(job.cell.batch as usize),
             counts: Counts::default(),
             read_latency: Latency::new(),
             write_latency: Latency::new(),
@@ -205,8 +222,10 @@ impl<'a> Hand<'a> {
     /// fetches the value from its source.
     #[inline]
     fn operate(&mut self, since: Option<Instant>) -> Result<(), WorkError> {
-        let drawn = self.drawn[self.at];
-        self.at = if self.at + 1 == self.drawn.len() { 0 } else { self.at + 1 };
+        if self.batch.size > 1 {
+            return self.operate_on_many(since);
+        }
+        let drawn = self.next_drawn();
         let number = u64::from(drawn & !WRITES);
         if drawn & WRITES != 0 {
             return self.write(number, since);
@@ -222,6 +241,65 @@ impl<'a> Hand<'a> {
             Some(found) => Err(WorkError::WrongValue { key: number, expected: self.value.len(), found }),
             None => self.write(number, None),
         }
+    }
+
+    #[inline]
+    fn next_drawn(&mut self) -> u32 {
+        let drawn = self.drawn[self.at];
+        self.at = if self.at + 1 == self.drawn.len() { 0 } else { self.at + 1 };
+        drawn
+    }
+
+    /// One call for several keys, which counts as one operation for each. The first of them decides whether it writes.
+    fn operate_on_many(&mut self, since: Option<Instant>) -> Result<(), WorkError> {
+        let first = self.next_drawn();
+        self.batch.numbers.clear();
+        self.batch.numbers.push(u64::from(first & !WRITES));
+        for _ in 1..self.batch.size {
+            let number = u64::from(self.next_drawn() & !WRITES);
+            self.batch.numbers.push(number);
+        }
+        self.batch.keys.clear();
+        self.batch.keys.extend(self.batch.numbers.iter().map(|&number| key(number)));
+        if first & WRITES != 0 { self.write_many(since) } else { self.read_many(since) }
+    }
+
+    fn read_many(&mut self, since: Option<Instant>) -> Result<(), WorkError> {
+        self.cache.get_multi_into(&self.batch.keys, &mut self.batch.values);
+        self.time(since, false);
+        self.counts.reads += self.batch.size as u64;
+        let mut missed = Vec::new();
+        for (&number, found) in self.batch.numbers.iter().zip(self.batch.values.iter()) {
+            match found {
+                Some(value) if is_right(number, value, self.value.len()) => self.counts.hits += 1,
+                Some(value) => {
+                    let (expected, found) = (self.value.len(), value.len());
+                    return Err(WorkError::WrongValue { key: number, expected, found });
+                }
+                None => missed.push(number),
+            }
+        }
+        missed.into_iter().try_for_each(|number| self.write(number, None))
+    }
+
+    fn write_many(&mut self, since: Option<Instant>) -> Result<(), WorkError> {
+        let size = self.value.len();
+        let values = self.batch.numbers.iter().map(|&number| {
+            let mut value = vec![0x5a; size];
+            fill(number, &mut value);
+            value
+        });
+        let items: Vec<_> = self.batch.keys.iter().zip(values).collect();
+        let results = self.cache.set_multi(&items, &SetOptions::new());
+        self.time(since, true);
+        self.counts.writes += results.len() as u64;
+        for result in results {
+            match result {
+                Err(kennel::Error::Busy { .. }) => self.counts.busy += 1,
+                result => result?,
+            }
+        }
+        Ok(())
     }
 
     #[inline]
@@ -250,7 +328,7 @@ impl<'a> Hand<'a> {
 }
 
 /// Draws the operations of one thread: enough to include most keys, and few enough to be quick.
-fn draw(keys: &Keys, items: u32, write_percent: f64, seed: u64) -> io::Result<Vec<u32>> {
+pub(crate) fn draw(keys: &Keys, items: u32, write_percent: f64, seed: u64) -> io::Result<Vec<u32>> {
     let n = (2 * items as usize).clamp(DRAWN.0, DRAWN.1);
     let mut drawn = keys.draw(items, n, seed)?;
     let mut rng = SmallRng::seed_from_u64(!seed);

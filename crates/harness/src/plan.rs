@@ -1,7 +1,9 @@
 //! What to measure: the cells of a matrix, and the settings that all cells share.
 
 use crate::keys::{KEY_LEN, Keys, MOST_KEYS};
+use crate::size::format_size;
 use crate::strategies::{Strategies, is_one_lock, takes};
+use kennel::LargePages;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -15,6 +17,10 @@ pub const MOST_THREADS: u32 = 256;
 const MOST_REGIONS: u32 = 4096;
 /// The largest value: each thread keeps one in memory to write and one to read into.
 const LARGEST_VALUE: usize = 64 << 20;
+/// The most keys of one call.
+const MOST_OF_BATCH: u32 = 10_000;
+/// The least and the most bytes of records that all keys of a cell have.
+const DATA_SIZES: (u64, u64) = (64 << 10, 64 << 30);
 /// Stripes of a file with fewer lock regions.
 const FEWEST_STRIPES: u32 = 16;
 /// Least number of records that fit into a stripe: with fewer, a value may be too large for it.
@@ -37,13 +43,42 @@ pub struct Cell {
     pub value_size: usize,
     /// Distribution of the keys.
     pub keys: Keys,
+    /// Keys of one call: 1 for single reads and writes, more for batches.
+    pub batch: u32,
+    /// Bytes of the records of all keys together; `None`: the plan says how many keys there are.
+    pub data_size: Option<u64>,
+    /// Whether the file lies in large pages.
+    #[serde(with = "by_name")]
+    pub large_pages: LargePages,
 }
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { strategy, regions, processes, threads, write_percent, value_size, keys } = self;
+        let Self { strategy, regions, processes, threads, write_percent, value_size, keys, batch, .. } = self;
         write!(f, "{strategy}, {regions} regions, {processes} x {threads} threads, ")?;
-        write!(f, "{write_percent} % writes, {value_size} B, {keys}")
+        write!(f, "{write_percent} % writes, {value_size} B, {keys}")?;
+        if *batch > 1 {
+            write!(f, ", batches of {batch}")?;
+        }
+        let Self { data_size, large_pages, .. } = self;
+        if let Some(bytes) = data_size {
+            write!(f, ", {} of data", format_size(*bytes))?;
+        }
+        if *large_pages == LargePages::Auto { Ok(()) } else { write!(f, ", large pages: {large_pages}") }
+    }
+}
+
+/// A choice of large pages by its name.
+mod by_name {
+    use kennel::LargePages;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(large: &LargePages, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(large)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LargePages, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -58,6 +93,10 @@ pub struct Matrix {
     pub write_percents: Vec<f64>,
     pub value_sizes: Vec<usize>,
     pub keys: Vec<Keys>,
+    pub batches: Vec<u32>,
+    /// Bytes of the records of all keys together; empty: the plan says how many keys there are.
+    pub data_sizes: Vec<u64>,
+    pub large_pages: Vec<LargePages>,
 }
 
 /// A combination that makes no sense, and the reason.
@@ -153,11 +192,17 @@ impl Plan {
         check(rate.is_finite() && rate > 0.0, "rate", "more than 0 operations a second", rate)
     }
 
+    /// The number of keys of a cell.
+    pub(crate) fn items_of(&self, cell: &Cell) -> u32 {
+        let record = kennel::record_size(KEY_LEN, cell.value_size);
+        cell.data_size.map_or(self.items, |bytes| (bytes / record).clamp(1, MOST_KEYS.into()) as u32)
+    }
+
     /// The size of a cell's file and its stripes, the same number for each lock region.
     pub(crate) fn sizes(&self, cell: &Cell) -> (u64, u32) {
         let stripes = cell.regions.max(FEWEST_STRIPES);
         let record = kennel::record_size(KEY_LEN, cell.value_size);
-        let all = u64::from(self.items) * record * 3 / 2;
+        let all = u64::from(self.items_of(cell)) * record * 3 / 2;
         let least = u64::from(stripes) * RECORDS_PER_STRIPE * record;
         (self.capacity.unwrap_or_else(|| all.max(least)), stripes)
     }
@@ -195,8 +240,16 @@ impl Matrix {
             write_percent: 0.0,
             value_size: 0,
             keys: Keys::Uniform,
+            batch: 1,
+            data_size: None,
+            large_pages: LargePages::Auto,
         };
-        let cells = expand(vec![first], &self.keys, |cell, keys| cell.keys = keys);
+        let data: Vec<Option<u64>> = self.data_sizes.iter().copied().map(Some).collect();
+        let data = if data.is_empty() { vec![None] } else { data };
+        let cells = expand(vec![first], &data, |cell, bytes| cell.data_size = bytes);
+        let cells = expand(cells, &self.large_pages, |cell, large| cell.large_pages = large);
+        let cells = expand(cells, &self.batches, |cell, batch| cell.batch = batch);
+        let cells = expand(cells, &self.keys, |cell, keys| cell.keys = keys);
         let cells = expand(cells, &self.value_sizes, |cell, size| cell.value_size = size);
         let cells = expand(cells, &self.write_percents, |cell, percent| cell.write_percent = percent);
         let cells = expand(cells, &self.regions, |cell, regions| cell.regions = regions);
@@ -240,6 +293,13 @@ impl Matrix {
         for &size in &self.value_sizes {
             check(size <= LARGEST_VALUE, "value size", format!("at most {LARGEST_VALUE} bytes"), size)?;
         }
+        for &batch in &self.batches {
+            check((1..=MOST_OF_BATCH).contains(&batch), "batch", format!("1 to {MOST_OF_BATCH}"), batch)?;
+        }
+        for &bytes in &self.data_sizes {
+            let expected = format!("{} to {}", format_size(DATA_SIZES.0), format_size(DATA_SIZES.1));
+            check((DATA_SIZES.0..=DATA_SIZES.1).contains(&bytes), "data size", expected, format_size(bytes))?;
+        }
         Ok(())
     }
 }
@@ -267,7 +327,31 @@ mod tests {
             write_percents: vec![5.0],
             value_sizes: vec![64],
             keys: vec![Keys::Uniform],
+            batches: vec![1],
+            data_sizes: Vec::new(),
+            large_pages: vec![LargePages::Auto],
         }
+    }
+
+    #[test]
+    fn the_size_of_the_data_says_how_many_keys_there_are() {
+        let pages = vec![LargePages::Never, LargePages::Always];
+        let matrix = Matrix { data_sizes: vec![1 << 20, 16 << 20], large_pages: pages, ..matrix(&["file"]) };
+        let (cells, _) = matrix.cells(&Strategies::built_in()).unwrap();
+        assert_eq!(cells.len(), 4 * 2 * 2);
+        let plan = Plan::default();
+        let record = kennel::record_size(KEY_LEN, 64);
+        for cell in &cells {
+            let bytes = cell.data_size.unwrap();
+            assert_eq!(u64::from(plan.items_of(cell)), bytes / record);
+            assert!(plan.sizes(cell).0 > bytes);
+            assert_eq!(serde_json::from_str::<Cell>(&serde_json::to_string(cell).unwrap()).unwrap(), *cell);
+        }
+        assert_eq!(
+            cells.last().unwrap().to_string(),
+            "file, 16 regions, 2 x 1 threads, 5 % writes, 64 B, uniform, \
+            16.0 MiB of data, large pages: always"
+        );
     }
 
     #[test]
@@ -300,6 +384,8 @@ mod tests {
         assert_eq!(told(|m| m.write_percents = vec![101.0]), "share of writes: expected 0 to 100 percent, found 101");
         assert!(told(|m| m.strategies = vec!["spin".into()]).starts_with("lock strategy: expected one of file"));
         assert!(told(|m| m.value_sizes = vec![usize::MAX]).starts_with("value size: expected at most"));
+        assert_eq!(told(|m| m.batches = vec![0]), "batch: expected 1 to 10000, found 0");
+        assert_eq!(told(|m| m.data_sizes = vec![7]), "data size: expected 64.0 KiB to 64.0 GiB, found 7 B");
         assert!(told(|m| m.strategies.clear()).starts_with("the matrix: expected at least one"));
     }
 

@@ -1,5 +1,6 @@
 //! The measurement: rounds over the cells, and the results.
 
+use crate::bound;
 use crate::calls::{self, Calls};
 use crate::crew::{self, CrewError};
 use crate::keys::{KEY_LEN, fill, key};
@@ -11,7 +12,7 @@ use crate::stats::{Fairness, Spread};
 use crate::strategies::Strategies;
 use crate::task::{Counts, End, Job, Launcher, Outcome, Task};
 use crate::usage::Usage;
-use kennel::{Cache, Options};
+use kennel::{Cache, LargePages, Options};
 use serde::Serialize;
 use std::fmt;
 use std::fs::File;
@@ -71,6 +72,8 @@ pub struct Measured {
     pub switches: Option<Switches>,
     /// System calls per operation.
     pub system_calls: Calls,
+    /// Nanoseconds that a read from a file of this size takes at least; only for cells with a size of their data.
+    pub limit_ns: Option<Spread>,
     /// All latencies of reads, for plots.
     #[serde(skip)]
     pub reads: Latency,
@@ -186,6 +189,7 @@ impl<'a> Bench<'a> {
         let machine = Machine::this();
         let directory = place::directory(self.plan.directory.as_deref())?;
         let mut samples = self.samples.as_deref().map(Samples::create).transpose()?;
+        let mut limits: Vec<(Cell, Vec<f64>)> = Vec::new();
         let mut tallies: Vec<Tally> = cells.iter().map(|_| Tally::default()).collect();
         let of = cells.len() * self.plan.rounds as usize + self.counted(&cells).count();
         let mut done = 0;
@@ -199,7 +203,8 @@ impl<'a> Bench<'a> {
                 let number = (turn + round * cells.len() / self.plan.rounds as usize) % cells.len();
                 let cell = &cells[number];
                 go_on(cell)?;
-                let outcomes = self.measure(cell, round, directory.path())?;
+                let (outcomes, buckets) = self.measure(cell, round, directory.path())?;
+                self.measure_limit(cell, round, buckets, directory.path(), &mut limits)?;
                 if let Some(samples) = &mut samples {
                     samples.collect(round, number, cell.processes, directory.path())?;
                 }
@@ -215,7 +220,12 @@ impl<'a> Bench<'a> {
             Some((_, calls)) => calls.clone(),
             None => Calls::not(self.why_uncounted()),
         };
-        let measured = cells.iter().zip(tallies).map(|(cell, tally)| self.sum_up(cell, tally, calls_of(cell)));
+        let limit_of = |cell: &Cell| {
+            let found = limits.iter().find(|(other, _)| *other == of_limit(cell));
+            found.map(|(_, nanos)| Spread::of(nanos.iter().copied()))
+        };
+        let measured =
+            cells.iter().zip(tallies).map(|(cell, tally)| self.sum_up(cell, tally, calls_of(cell), limit_of(cell)));
         let measured = measured.collect();
         samples.map_or(Ok(()), Samples::finish)?;
         Ok(Results { machine, plan: self.plan.clone(), cells: measured, left_out })
@@ -236,15 +246,15 @@ impl<'a> Bench<'a> {
     }
 
     /// One run of one cell, on a fresh file.
-    fn measure(&self, cell: &Cell, round: usize, directory: &Path) -> Result<Vec<Outcome>, RunError> {
-        let file = self.fill_new_file(cell, directory)?;
+    fn measure(&self, cell: &Cell, round: usize, directory: &Path) -> Result<(Vec<Outcome>, u64), RunError> {
+        let (file, buckets) = self.fill_new_file(cell, directory)?;
         let task = |process| {
             Task::Load(Job {
                 cell: cell.clone(),
                 file: file.clone(),
                 process,
-                items: self.plan.items,
-                seed: self.plan.seed.wrapping_add((round as u64) << 48),
+                items: self.plan.items_of(cell),
+                seed: self.seed_of(round),
                 warm_up: self.plan.warm_up,
                 end: End::After(self.plan.measured),
                 rate: self.plan.rate,
@@ -258,23 +268,50 @@ impl<'a> Bench<'a> {
             error => RunError::Crew { cell: cell.to_string(), error },
         });
         self.destroy(cell, &file)?;
-        outcomes
+        Ok((outcomes?, buckets))
+    }
+
+    fn seed_of(&self, round: usize) -> u64 {
+        self.plan.seed.wrapping_add((round as u64) << 48)
+    }
+
+    /// Measures, once in each round, what a read from a file of a cell's size takes at least.
+    fn measure_limit(
+        &self,
+        cell: &Cell,
+        round: usize,
+        buckets: u64,
+        directory: &Path,
+        limits: &mut Vec<(Cell, Vec<f64>)>,
+    ) -> Result<(), RunError> {
+        let key = of_limit(cell);
+        let place = limits.iter().position(|(other, _)| *other == key);
+        if cell.data_size.is_none() || place.is_some_and(|place| limits[place].1.len() > round) {
+            return Ok(());
+        }
+        let (items, measured) = (self.plan.items_of(cell), self.plan.measured);
+        let nanos = bound::nanoseconds(cell, buckets, items, self.seed_of(round), measured, directory)?;
+        match place {
+            Some(place) => limits[place].1.push(nanos),
+            None => limits.push((key, vec![nanos])),
+        }
+        Ok(())
     }
 
     fn count_calls(&self, cell: &Cell, directory: &Path) -> Result<Calls, RunError> {
-        let file = self.fill_new_file(cell, directory)?;
-        let calls = calls::count(self.launcher, cell, &file, self.plan.items, self.plan.seed);
+        let (file, _) = self.fill_new_file(cell, directory)?;
+        let calls = calls::count(self.launcher, cell, &file, self.plan.items_of(cell), self.plan.seed);
         self.destroy(cell, &file)?;
         Ok(calls)
     }
 
-    /// Makes a cache file, and sets every key once.
-    fn fill_new_file(&self, cell: &Cell, directory: &Path) -> Result<PathBuf, RunError> {
+    /// Makes a cache file, and sets every key once. Returns the file and the number of its buckets.
+    fn fill_new_file(&self, cell: &Cell, directory: &Path) -> Result<(PathBuf, u64), RunError> {
         let failed = |error| RunError::Cache { cell: cell.to_string(), error: Box::new(error) };
         let file = directory.join("cache");
         let cache = self.options(cell)?.create(&file).map_err(failed)?;
-        fill_cache(&cache, self.plan.items, cell.value_size).map_err(failed)?;
-        Ok(file)
+        fill_cache(&cache, self.plan.items_of(cell), cell.value_size).map_err(failed)?;
+        Ok((file, cache.stats().buckets))
     }
 
     fn options(&self, cell: &Cell) -> Result<Options, RunError> {
@@ -288,6 +325,7 @@ impl<'a> Bench<'a> {
             .locks(strategy)
             .seats((cell.processes + 8).max(64))
             .seed(self.plan.seed)
+            .large_pages(cell.large_pages)
             .prefault(true))
     }
 
@@ -296,7 +334,7 @@ impl<'a> Bench<'a> {
         self.options(cell)?.destroy(file).map_err(failed)
     }
 
-    fn sum_up(&self, cell: &Cell, tally: Tally, system_calls: Calls) -> Measured {
+    fn sum_up(&self, cell: &Cell, tally: Tally, system_calls: Calls, limit_ns: Option<Spread>) -> Measured {
         let (capacity, stripes) = self.plan.sizes(cell);
         let operations = tally.counts.operations().max(1) as f64;
         let per_operation = |time: Duration| time.as_nanos() as f64 / operations;
@@ -318,6 +356,7 @@ impl<'a> Bench<'a> {
             cpu_ns: tally.usage.filter(|_| self.plan.rate.is_none()).map(cpu_time),
             switches: tally.usage.filter(|_| self.plan.rate.is_none()).map(switches),
             system_calls,
+            limit_ns,
             reads: tally.reads,
             writes: tally.writes,
         }
@@ -334,6 +373,20 @@ pub fn fill_cache(cache: &Cache, items: u32, value_size: usize) -> kennel::Resul
         fill(number, &mut value);
         cache.set(key(number), &value)
     })
+}
+
+/// The parameters of a cell on which its limit depends.
+fn of_limit(cell: &Cell) -> Cell {
+    Cell {
+        strategy: String::new(),
+        regions: 1,
+        processes: 1,
+        threads: 1,
+        write_percent: 0.0,
+        batch: 1,
+        large_pages: LargePages::Auto,
+        ..cell.clone()
+    }
 }
 
 /// Whether one process alone would do the same in both cells.

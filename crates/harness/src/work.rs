@@ -3,7 +3,7 @@
 use crate::interrupt;
 use crate::strategies::Strategies;
 use crate::task::{MARK, Said};
-use kennel::{Cache, OnMismatch, Options};
+use kennel::{Cache, LargePages, OnMismatch, Options};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -54,8 +54,13 @@ pub(crate) fn wait_for_start() -> Result<(), WorkError> {
 }
 
 /// Opens the cache file of a job.
-pub(crate) fn open(strategy: &str, file: &PathBuf, strategies: &Strategies) -> Result<Cache, WorkError> {
+pub(crate) fn open(
+    strategy: &str,
+    large: LargePages,
+    file: &PathBuf,
+    strategies: &Strategies,
+) -> Result<Cache, WorkError> {
     let strategy = strategies.named(strategy).map_err(WorkError::Strategy)?;
-    let options = Options::new().locks(strategy).on_mismatch(OnMismatch::UseExisting).prefault(true);
+    let options = Options::new().locks(strategy).on_mismatch(OnMismatch::UseExisting).prefault(true).large_pages(large);
     Ok(options.open(file)?)
 }

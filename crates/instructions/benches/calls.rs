@@ -27,10 +27,26 @@ fn key(number: u64) -> [u8; 16] {
 
 /// Uses the locks of one process: instruction counts do not include the cost of system calls.
 fn stage() -> Stage {
+    stage_with(kennel::LockStrategy::Process, &SetOptions::new())
+}
+
+fn stage_under_lease() -> Stage {
+    stage_with(kennel::LockStrategy::Lease, &SetOptions::new())
+}
+
+fn stage_with_flags() -> Stage {
+    stage_with(kennel::LockStrategy::Process, &SetOptions::new().flags(7))
+}
+
+fn stage_with_tags() -> Stage {
+    stage_with(kennel::LockStrategy::Process, &SetOptions::new().tags(&["user:42", "layout"]))
+}
+
+fn stage_with(locks: kennel::LockStrategy, how: &SetOptions) -> Stage {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let options = Options::new().capacity(1 << 20).mean_item(80).seed(1).locks(kennel::LockStrategy::Process);
+    let options = Options::new().capacity(1 << 20).mean_item(80).seed(1).locks(locks);
     let cache = options.create(directory.path().join("cache")).expect("a cache");
-    (0..KEYS).for_each(|number| cache.set(key(number), VALUE).expect("a set"));
+    (0..KEYS).for_each(|number| _ = cache.set_with(key(number), VALUE, how).expect("a set"));
     // Get the one-time work of first reads done: this thread's counters, and the access marks of all items.
     for _ in 0..4 {
         (0..KEYS).for_each(|number| assert!(cache.contains(key(number))));
@@ -58,9 +74,39 @@ fn get_into_miss(stage: Stage) -> Stage {
     stage
 }
 
+#[library_benchmark(setup = stage_with_flags)]
+#[bench::hundred()]
+fn get_into_with_flags(stage: Stage) -> Stage {
+    let mut into = VALUE;
+    for number in 0..TIMES {
+        assert!(stage.cache.get_into(black_box(key(number)), black_box(&mut into)).is_ok_and(|found| found.is_some()));
+    }
+    stage
+}
+
+#[library_benchmark(setup = stage_with_tags)]
+#[bench::hundred()]
+fn get_into_tagged(stage: Stage) -> Stage {
+    let mut into = VALUE;
+    for number in 0..TIMES {
+        assert!(stage.cache.get_into(black_box(key(number)), black_box(&mut into)).is_ok_and(|found| found.is_some()));
+    }
+    stage
+}
+
 #[library_benchmark(setup = stage)]
 #[bench::hundred()]
 fn set_overwrite(stage: Stage) -> Stage {
+    for number in 0..TIMES {
+        assert!(stage.cache.set(black_box(key(number)), black_box(VALUE)).is_ok());
+    }
+    stage
+}
+
+// One lock word: no system call.
+#[library_benchmark(setup = stage_under_lease)]
+#[bench::hundred()]
+fn set_overwrite_lease(stage: Stage) -> Stage {
     for number in 0..TIMES {
         assert!(stage.cache.set(black_box(key(number)), black_box(VALUE)).is_ok());
     }
@@ -130,7 +176,9 @@ fn stage_with_words() -> (Stage, Cache) {
     near.set(key(0), VALUE).expect("a set");
     let mut into = VALUE;
     for _ in 0..4 {
-        assert!(near.namespace_word(0).is_some() && near.get_into(key(0), &mut into).is_ok_and(|found| found.is_some()));
+        assert!(
+            near.namespace_word(0).is_some() && near.get_into(key(0), &mut into).is_ok_and(|found| found.is_some())
+        );
     }
     (stage, near)
 }
@@ -141,11 +189,35 @@ fn stage_with_words() -> (Stage, Cache) {
 fn near_hit((stage, near): (Stage, Cache)) -> (Stage, Cache) {
     let mut into = VALUE;
     for _ in 0..TIMES {
-        let words = (black_box(&near).namespace_word(0), black_box(&near).namespace_word(1));
-        assert!(black_box(words) == (Some(7), Some(7)));
-        assert!(near.get_into(black_box(key(0)), black_box(&mut into)).is_ok_and(|found| found.is_some()));
+        let vouch = |words: [u64; 2]| (words == [7, 7]).then_some(black_box(1));
+        let found = near.get_into_vouched(black_box(key(0)), black_box(&mut into), vouch);
+        assert!(found.is_ok_and(|found| found.is_some()));
     }
     (stage, near)
+}
+
+// Hits through a namespace.
+#[library_benchmark(setup = stage_with_words)]
+#[bench::hundred()]
+fn get_into_namespace((stage, near): (Stage, Cache)) -> (Stage, Cache) {
+    let mut into = VALUE;
+    for _ in 0..TIMES {
+        let found = near.get_into(black_box(key(0)), black_box(&mut into));
+        assert!(found.is_ok_and(|found| found.is_some()));
+    }
+    (stage, near)
+}
+
+// Looks at a value that has not changed.
+#[library_benchmark(setup = stage)]
+#[bench::hundred()]
+fn unchanged(stage: Stage) -> Stage {
+    let known = stage.cache.get_item(key(0)).expect("an item").id();
+    for _ in 0..TIMES {
+        let found = stage.cache.get_if_changed(black_box(key(0)), known);
+        assert!(matches!(found, Ok(Some(kennel::Changed::Same { is_stale: false }))));
+    }
+    stage
 }
 
 library_benchmark_group!(
@@ -153,8 +225,13 @@ library_benchmark_group!(
     benchmarks = [
         get_into_hit,
         get_into_miss,
+        get_into_with_flags,
+        get_into_tagged,
         near_hit,
+        get_into_namespace,
+        unchanged,
         set_overwrite,
+        set_overwrite_lease,
         set_new,
         get_multi_of_16,
         set_multi_of_16,

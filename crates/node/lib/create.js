@@ -135,10 +135,10 @@ async function lead (context, key, name, how, form, create, wait) {
 
 async function asked (context, key, how, form, create, wait, flight, end) {
   const { native } = context
-  const [ttl, softTtl, flags] = how.store
+  const [ttl, softTtl, flags, tags] = how.store
   let answer
   try {
-    answer = await native.ask(key, ttl, softTtl, how.absentTtl, wait, how.claimMaxAge, flags, how.bits)
+    answer = await native.ask(key, ttl, softTtl, how.absentTtl, wait, how.claimMaxAge, flags, how.bits, tags)
   } catch (error) {
     return await uncached(error, how, form, create)
   }
@@ -178,9 +178,10 @@ async function created ({ native, lockWait }, claim, stale, how, form, create, f
       native.completeAbsent(claim)
       end({ is: 'absent' })
     } else {
-      const own = made instanceof Created ? made.options : [0, 0, 0]
-      await native.complete(claim, bytes, ...own, lockWait)
-      end({ is: 'value', bytes: Buffer.from(bytes) })
+      const own = made instanceof Created ? made.options : check.store()
+      const isStored = await native.complete(claim, bytes, ...own, lockWait)
+      // What was invalidated or written meanwhile is for its creator alone: those who have joined later look again.
+      end(isStored ? { is: 'value', bytes: Buffer.from(bytes) } : { is: 'failed' })
     }
   } catch (error) {
     if (!isOfTheCache(error) || !how.uncached) throw error

@@ -1,6 +1,10 @@
 /** A key: a string stands for its bytes in UTF-8. It has at most 65535 bytes. */
 export type Key = string | Uint8Array
 export type Value = string | Uint8Array
+/** A single string is refused, since its letters would be the keys. */
+export type Keys = Iterable<Key> & { readonly charAt?: never }
+
+export type Tags = readonly string[] | ReadonlySet<string>
 
 export interface OpenOptions {
   /** Room for items: bytes, or a text such as `"64MiB"`, the default. */
@@ -37,6 +41,8 @@ export interface StoreOptions {
   softTtl?: number
   /** A number of yours that is stored with the value. */
   flags?: number
+  /** Names of tags, by which `invalidateTags` finds the value: 16 at most. */
+  tags?: Tags
 }
 
 export interface CountOptions {
@@ -44,6 +50,8 @@ export interface CountOptions {
   initial?: number | bigint
   /** When such a first number expires. */
   ttl?: number
+  /** Tags of such a first number. */
+  tags?: Tags
 }
 
 export interface Item {
@@ -122,11 +130,15 @@ export declare class Cache {
   /** The length of the value, which is copied to the target; -1 for a miss; -2 - length if the target is too small. */
   getInto (key: Key, target: Uint8Array): number
   getItem (key: Key): Item | undefined
-  getMany (keys: Iterable<Key>): Array<Buffer | undefined>
+  /** The values of many keys, in the order of the keys. */
+  getMany (keys: Keys, options?: { as?: 'buffer' }): Array<Buffer | undefined>
+  getMany (keys: Keys, options: { as: 'string' }): Array<string | undefined>
+  getMany<T = unknown> (keys: Keys, options: { as: 'json' }): Array<T | undefined>
   has (key: Key): boolean
   /** @param options a number is a time to live */
   set (key: Key, value: Value, options?: StoreOptions | number): void
   setJson (key: Key, value: unknown, options?: StoreOptions | number): void
+  /** Stores many values by one call. If some cannot be stored, the others are, and the error is that of the first. */
   setMany (entries: Iterable<readonly [Key, Value]>, options?: StoreOptions | number): void
   /** Stores a value if the key has none, and tells whether it did. */
   add (key: Key, value: Value, options?: StoreOptions | number): boolean
@@ -136,8 +148,8 @@ export declare class Cache {
   compareAndSwap (key: Key, stamp: bigint, value: Value, options?: StoreOptions | number): bigint | undefined
   compareAndDelete (key: Key, stamp: bigint): boolean
   delete (key: Key): boolean
-  /** How many of the keys had a value. */
-  deleteMany (keys: Iterable<Key>): number
+  /** Removes many keys by one call, and tells how many of them had a value. */
+  deleteMany (keys: Keys): number
   /** @param ttl milliseconds from now, or nothing for no end */
   touch (key: Key, ttl?: number): boolean
   /** Adds to a number: undefined if the key has none. With a bigint the result is one, too. */
@@ -166,6 +178,8 @@ export declare class Cache {
   keys (prefix?: Key): IterableIterator<Buffer>
   /** Invalidates all values of this namespace, or of the file. */
   invalidate (options?: { /** The values are stale, and not gone. */ soft?: boolean }): void
+  /** Invalidates all values that bear one of the tags, in all namespaces and processes. */
+  invalidateTags (tags: Tags, options?: { /** The values are stale, and not gone. */ soft?: boolean }): void
   namespace (name: string, options?: { /** The default time to live. */ ttl?: number }): Cache
   /** What `kennel stat --json` prints. */
   stats (): any

@@ -73,8 +73,12 @@ class Cache {
     }
   }
 
-  getMany (keys) {
-    return Array.from(keys, (key) => this.get(key))
+  // One by one: to read a list of JavaScript's and to make another one takes longer than as many single reads.
+  getMany (keys, options = {}) {
+    const as = check.form(options)
+    const list = check.keys(keys)
+    if (as === 'buffer') return list.map((key) => this.get(key))
+    return list.map(as === 'string' ? (key) => this.getString(key) : (key) => this.getJson(key))
   }
 
   has (key) {
@@ -83,9 +87,9 @@ class Cache {
 
   set (key, value, options) {
     if (options === undefined) return this.#native.set(key, value, 0)
-    const [ttl, softTtl, flags] = check.store(options)
-    if (softTtl === 0 && flags === 0) return this.#native.set(key, value, ttl)
-    this.#native.store(SET, key, value, ttl, softTtl, flags)
+    const [ttl, softTtl, flags, tags] = check.store(options)
+    if (softTtl === 0 && flags === 0 && tags === undefined) return this.#native.set(key, value, ttl)
+    this.#native.store(SET, key, value, ttl, softTtl, flags, tags)
   }
 
   setJson (key, value, options) {
@@ -95,7 +99,10 @@ class Cache {
   }
 
   setMany (entries, options) {
-    for (const [key, value] of entries) this.set(key, value, options)
+    const how = check.store(options)
+    const list = []
+    for (const [key, value] of entries) list.push(key, value)
+    this.#native.setMany(list, ...how)
   }
 
   add (key, value, options) {
@@ -120,9 +127,7 @@ class Cache {
   }
 
   deleteMany (keys) {
-    let count = 0
-    for (const key of keys) count += this.delete(key) ? 1 : 0
-    return count
+    return this.#native.deleteMany(check.keys(keys))
   }
 
   touch (key, ttl) {
@@ -138,7 +143,7 @@ class Cache {
   }
 
   #count (key, delta, options, isDown) {
-    check.known('options', options, ['initial', 'ttl'])
+    check.known('options', options, ['initial', 'ttl', 'tags'])
     const whole = (what, given) => {
       if (typeof given !== 'bigint' && !Number.isSafeInteger(given)) check.refuse(what, given, 'a whole number')
       return BigInt(given)
@@ -146,7 +151,8 @@ class Cache {
     const by = whole('delta', delta)
     const first = options.initial === undefined ? undefined : whole('initial', options.initial)
     const [size, down] = by < 0n ? [-by, !isDown] : [by, isDown]
-    const number = this.#native.count(key, down, size, first, check.ttl('ttl', options.ttl))
+    const tags = check.tags(options.tags)
+    const number = this.#native.count(key, down, size, first, check.ttl('ttl', options.ttl), tags)
     return number === undefined || typeof delta === 'bigint' ? number : Number(number)
   }
 
@@ -186,6 +192,11 @@ class Cache {
   invalidate (options = {}) {
     check.known('options', options, ['soft'])
     this.#native.invalidate(Boolean(options.soft))
+  }
+
+  invalidateTags (tags, options = {}) {
+    check.known('options', options, ['soft'])
+    this.#native.invalidateTags(check.tags(tags) ?? check.refuse('tags', tags, 'an array or a set of strings'), Boolean(options.soft))
   }
 
   namespace (name, options = {}) {

@@ -27,7 +27,7 @@ class KeyvKennel extends EventEmitter {
   }
 
   async getMany (keys) {
-    return keys.map((key) => this.#cache.getString(key))
+    return this.#cache.getMany(keys, { as: 'string' })
   }
 
   async set (key, value, ttl) {
@@ -37,7 +37,13 @@ class KeyvKennel extends EventEmitter {
   }
 
   async setMany (entries) {
-    for (const { key, value, ttl } of entries) await this.set(key, value, ttl)
+    const byTtl = new Map()
+    for (const { key, value, ttl } of entries) {
+      const time = ttl > 0 ? ttl : undefined
+      if (!byTtl.has(time)) byTtl.set(time, [])
+      byTtl.get(time).push([key, value])
+    }
+    for (const [ttl, pairs] of byTtl) this.#cache.setMany(pairs, ttl)
     return entries.map(() => true)
   }
 
@@ -46,7 +52,7 @@ class KeyvKennel extends EventEmitter {
   }
 
   async deleteMany (keys) {
-    return keys.map((key) => this.#cache.delete(key)).some(Boolean)
+    return this.#cache.deleteMany(keys) > 0
   }
 
   async has (key) {

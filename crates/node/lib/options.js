@@ -76,14 +76,25 @@ function open (options) {
   ]
 }
 
-const STORE = ['ttl', 'softTtl', 'flags']
+/** Names of tags: a list, since the letters of a single string would be its tags. */
+function tags (given) {
+  if (given === undefined) return undefined
+  if (given === null || typeof given !== 'object' || typeof given[Symbol.iterator] !== 'function') {
+    refuse('tags', given, 'an array or a set of strings')
+  }
+  const list = Array.from(given)
+  for (const tag of list) if (typeof tag !== 'string') refuse('a tag', tag, 'a string')
+  return list
+}
 
-/** [ttl, softTtl, flags] of an object, of a number of milliseconds, or of nothing. */
+const STORE = ['ttl', 'softTtl', 'flags', 'tags']
+
+/** [ttl, softTtl, flags, tags] of an object, of a number of milliseconds, or of nothing. */
 function store (options, more = []) {
-  if (options === undefined) return [0, 0, 0]
-  if (typeof options === 'number') return [ttl('ttl', options), 0, 0]
+  if (options === undefined) return [0, 0, 0, undefined]
+  if (typeof options === 'number') return [ttl('ttl', options), 0, 0, undefined]
   known('options', options, [...STORE, ...more])
-  return [ttl('ttl', options.ttl), ttl('softTtl', options.softTtl), small('flags', options.flags)]
+  return [ttl('ttl', options.ttl), ttl('softTtl', options.softTtl), small('flags', options.flags), tags(options.tags)]
 }
 
 const CREATE = [...STORE, 'absentTtl', 'wait', 'claimMaxAge', 'as', 'unprotected', 'uncached', 'needsValue', 'background']
@@ -92,15 +103,22 @@ const FORMS = ['buffer', 'string', 'json']
 const WAIT = 30_000
 const CLAIM_MAX_AGE = 300_000
 
+/** Whether values are wanted as bytes, strings or JSON. */
+function form (options) {
+  known('options', options, ['as'])
+  const as = options.as ?? 'buffer'
+  if (!FORMS.includes(as)) refuse('as', as, `one of ${FORMS.join(', ')}`)
+  return as
+}
+
 /** The options of getOrCreate(). */
 function create (options) {
   known('options', options, CREATE)
-  const as = options.as ?? 'buffer'
-  if (!FORMS.includes(as)) refuse('as', as, `one of ${FORMS.join(', ')}`)
+  const as = form({ as: options.as })
   const uncached = options.uncached ?? true
   const bits = (options.unprotected ? 1 : 0) | (uncached ? 2 : 0) | (options.needsValue ? 4 : 0)
   return {
-    store: store({ ttl: options.ttl, softTtl: options.softTtl, flags: options.flags }),
+    store: store({ ttl: options.ttl, softTtl: options.softTtl, flags: options.flags, tags: options.tags }),
     absentTtl: ttl('absentTtl', options.absentTtl),
     wait: time('wait', options.wait, WAIT),
     claimMaxAge: time('claimMaxAge', options.claimMaxAge, CLAIM_MAX_AGE) || CLAIM_MAX_AGE,
@@ -119,4 +137,10 @@ function key (given) {
   return given
 }
 
-module.exports = { refuse, ttl, time, small, text, known, open, store, create, key, LOCK_WAIT }
+/** Keys: a list, since the letters of a single string would be its keys. */
+function keys (given) {
+  if (typeof given === 'string' || given instanceof Uint8Array) refuse('the keys', given, 'a list of keys')
+  return Array.from(given)
+}
+
+module.exports = { refuse, ttl, time, small, text, tags, known, form, open, store, create, key, keys, LOCK_WAIT }

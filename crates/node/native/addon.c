@@ -139,7 +139,8 @@ napi_value handle_object(environment *e, kennel *k) {
     }
     *h = (handle){k, e, 1, 1, false};
     napi_create_object(e->env, &object);
-    if (!add_methods(e, object, h, calls) || !add_methods(e, object, h, creations) || !add_methods(e, object, h, closing))
+    if (!add_methods(e, object, h, calls) || !add_methods(e, object, h, many_calls) ||
+        !add_methods(e, object, h, creations) || !add_methods(e, object, h, closing))
         object = NULL;
     disown(h);
     return object;

@@ -3,6 +3,7 @@
  *  - addon.c: the module, handles, and the functions of a handle
  *  - values.c: keys and values of JavaScript as bytes, and back
  *  - calls.c: calls that answer at once
+ *  - many.c: calls with many keys, and lists of tags
  *  - create.c: claims and locks
  *  - wait.c: the thread that waits, so that the event loop does not */
 #ifndef KENNEL_ADDON_H
@@ -76,6 +77,8 @@ typedef struct bytes {
 } bytes;
 /* The bytes of a string or a Uint8Array. False: an error is thrown. */
 bool to_bytes(napi_env env, napi_value value, const char *what, bytes *out);
+/* Where the bytes of a Buffer or a Uint8Array lie; false: it is none, and an error is thrown. */
+bool array_bytes(napi_env env, napi_value value, const char *what, const void **out, size_t *len);
 void free_bytes(bytes *b);
 napi_value to_string(napi_env env, const char *at, size_t len);
 napi_value to_buffer(napi_env env, const char *at, size_t len);
@@ -87,12 +90,22 @@ bool to_u64(napi_env env, napi_value value, uint64_t *out);
 napi_value from_u64(napi_env env, uint64_t number);
 bool is_undefined(napi_env env, napi_value value);
 
+/* many.c */
+typedef struct many {
+    kennel_bytes *each;
+    size_t count;
+    char *own; /* the characters of strings */
+} many;
+/* The bytes of each element of a list; undefined is an empty one. False: an error is thrown. */
+bool to_many(napi_env env, napi_value list, const char *what, many *out);
+void free_many(many *m);
+
 /* The functions of a handle. */
 typedef struct method {
     const char *name;
     napi_callback call;
 } method;
-extern const method calls[], creations[];
+extern const method calls[], many_calls[], creations[];
 
 /* wait.c */
 enum wait_kind { WAIT_CLAIM, WAIT_LOCK, WAIT_STORE };
@@ -108,6 +121,7 @@ struct wait {
     uint64_t number;           /* request, or claim to be completed */
     int64_t max_age;           /* of a lock */
     kennel_set_options how;
+    many tags;   /* which it names */
     char *bytes; /* the key of a lock, or a value */
     size_t bytes_len;
     /* The answer. */

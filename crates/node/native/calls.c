@@ -150,19 +150,19 @@ static napi_value set(napi_env env, napi_callback_info info) {
     return result < 0 ? failed(h->of, result) : undefined(env);
 }
 
-/* store(how, key, value, ttl, softTtl, flags, stamp): how is 0 to set, 1 to add, 2 to replace, 3 to compare and swap. The
+/* store(how, key, value, ttl, softTtl, flags, tags, stamp): how is 0 to set, 1 to add, 2 to replace, 3 to compare and swap. The
  * stamp of the value, or undefined if it was not stored. Those of 1 and 2 are 0. */
 static napi_value store(napi_env env, napi_callback_info info) {
-    napi_value args[7];
+    napi_value args[8];
     bytes key, value;
+    many tags;
     uint64_t stamp = 0, expected = 0;
     int result;
-    handle *h = called(env, info, 7, args);
+    handle *h = called(env, info, 8, args);
     if (h == NULL)
         return NULL;
-    kennel_set_options how = {sizeof how, to_ms(env, args[3]), to_ms(env, args[4]), to_u32(env, args[5]), 0};
     uint32_t kind = to_u32(env, args[0]);
-    if (kind == 3 && !to_u64(env, args[6], &expected))
+    if (kind == 3 && !to_u64(env, args[7], &expected))
         return NULL;
     if (!to_bytes(env, args[1], "the key", &key))
         return NULL;
@@ -170,6 +170,13 @@ static napi_value store(napi_env env, napi_callback_info info) {
         free_bytes(&key);
         return NULL;
     }
+    if (!to_many(env, args[6], "a tag", &tags)) {
+        free_bytes(&key);
+        free_bytes(&value);
+        return NULL;
+    }
+    kennel_set_options how = {sizeof how, to_ms(env, args[3]), to_ms(env, args[4]), to_u32(env, args[5]), 0, tags.each,
+                              tags.count};
     if (kind == 0)
         result = kennel_set_with(h->k, key.at, key.len, value.at, value.len, &how, &stamp);
     else if (kind == 1)
@@ -180,6 +187,7 @@ static napi_value store(napi_env env, napi_callback_info info) {
         result = kennel_compare_and_swap(h->k, key.at, key.len, expected, value.at, value.len, &how, &stamp);
     free_bytes(&key);
     free_bytes(&value);
+    free_many(&tags);
     if (result != KENNEL_OK)
         return result < 0 ? failed(h->of, result) : undefined(env);
     return from_u64(env, stamp);
@@ -214,21 +222,26 @@ static napi_value touch(napi_env env, napi_callback_info info) {
     return a_bool(h->of, result);
 }
 
-/* count(key, isDown, delta, initial, ttl): the number, or undefined */
+/* count(key, isDown, delta, initial, ttl, tags): the number, or undefined */
 static napi_value count(napi_env env, napi_callback_info info) {
-    napi_value args[5];
+    napi_value args[6];
     bytes key;
+    many tags;
     bool is_down = false;
     uint64_t delta, initial = 0, number;
     int result;
-    handle *h = called(env, info, 5, args);
+    handle *h = called(env, info, 6, args);
     if (h == NULL || !to_u64(env, args[2], &delta))
         return NULL;
     napi_get_value_bool(env, args[1], &is_down);
     bool begins = !is_undefined(env, args[3]);
     if ((begins && !to_u64(env, args[3], &initial)) || !to_bytes(env, args[0], "the key", &key))
         return NULL;
-    kennel_set_options how = {sizeof how, to_ms(env, args[4]), 0, 0, 0};
+    if (!to_many(env, args[5], "a tag", &tags)) {
+        free_bytes(&key);
+        return NULL;
+    }
+    kennel_set_options how = {sizeof how, to_ms(env, args[4]), 0, 0, 0, tags.each, tags.count};
     if (begins && is_down)
         result = kennel_decr_or(h->k, key.at, key.len, delta, initial, &how, &number);
     else if (begins)
@@ -238,6 +251,7 @@ static napi_value count(napi_env env, napi_callback_info info) {
     else
         result = kennel_incr(h->k, key.at, key.len, delta, &number);
     free_bytes(&key);
+    free_many(&tags);
     if (result != KENNEL_OK)
         return result < 0 ? failed(h->of, result) : undefined(env);
     return from_u64(env, number);

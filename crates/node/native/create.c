@@ -47,20 +47,25 @@ static napi_value no_memory(napi_env env) {
     return NULL;
 }
 
-/* ask(key, ttl, softTtl, absentTtl, wait, claimMaxAge, flags, bits): what is found, or the promise of it */
+/* ask(key, ttl, softTtl, absentTtl, wait, claimMaxAge, flags, bits, tags): what is found, or the promise of it */
 static napi_value ask(napi_env env, napi_callback_info info) {
-    napi_value args[8];
+    napi_value args[9];
     bytes key;
-    handle *h = called(env, info, 8, args);
-    if (h == NULL)
+    many tags;
+    handle *h = called(env, info, 9, args);
+    if (h == NULL || !to_many(env, args[8], "a tag", &tags))
         return NULL;
     kennel_create_options how = {sizeof how, to_ms(env, args[1]), to_ms(env, args[2]), to_ms(env, args[3]),
-                                 to_ms(env, args[4]), to_ms(env, args[5]), to_u32(env, args[6]), to_u32(env, args[7])};
+                                 to_ms(env, args[4]), to_ms(env, args[5]), to_u32(env, args[6]), to_u32(env, args[7]),
+                                 tags.each, tags.count};
     kennel_request request;
-    if (!to_bytes(env, args[0], "the key", &key))
+    if (!to_bytes(env, args[0], "the key", &key)) {
+        free_many(&tags);
         return NULL;
+    }
     int result = kennel_ask(h->k, key.at, key.len, &how, &request);
     free_bytes(&key);
+    free_many(&tags);
     if (result < 0)
         return failed(h->of, result);
     char *value;
@@ -87,27 +92,38 @@ static napi_value ask(napi_env env, napi_callback_info info) {
     return answer;
 }
 
-/* complete(claim, value, ttl, softTtl, flags, lockWait): whether it is stored, or the promise of that */
+/* complete(claim, value, ttl, softTtl, flags, tags, lockWait): whether it is stored, or the promise of that */
 static napi_value complete(napi_env env, napi_callback_info info) {
-    napi_value args[6];
+    napi_value args[7];
     bytes value;
+    many tags;
     uint64_t claim;
-    handle *h = handle_of(env, info, 6, args);
-    if (!to_u64(env, args[0], &claim) || !to_bytes(env, args[1], "the value", &value))
+    handle *h = handle_of(env, info, 7, args);
+    if (!to_u64(env, args[0], &claim) || !to_many(env, args[5], "a tag", &tags))
         return NULL;
-    kennel_set_options how = {sizeof how, to_ms(env, args[2]), to_ms(env, args[3]), to_u32(env, args[4]), 0};
+    if (!to_bytes(env, args[1], "the value", &value)) {
+        free_many(&tags);
+        return NULL;
+    }
+    kennel_set_options how = {sizeof how, to_ms(env, args[2]), to_ms(env, args[3]), to_u32(env, args[4]), 0, tags.each,
+                              tags.count};
     int result = kennel_try_complete(claim, value.at, value.len, &how);
     if (result == KENNEL_WAIT) {
-        wait *w = new_wait(h, WAIT_STORE, to_ms(env, args[5]), &value);
+        wait *w = new_wait(h, WAIT_STORE, to_ms(env, args[6]), &value);
         free_bytes(&value);
-        if (w == NULL)
+        if (w == NULL) {
+            free_many(&tags);
             return no_memory(env);
+        }
         w->number = claim;
         w->how = how;
+        /* Strings, and so the wait's own memory. */
+        w->tags = tags;
         let_go(h->of, claim);
         return begin_wait(w);
     }
     free_bytes(&value);
+    free_many(&tags);
     if (result != KENNEL_E_BAD_OPTION)
         let_go(h->of, claim);
     return result < 0 ? failed(h->of, result) : stored(h->of, result);

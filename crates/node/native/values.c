@@ -31,6 +31,21 @@ static bool long_string(napi_env env, napi_value value, bytes *out) {
     return napi_get_value_string_utf8(env, value, out->own, out->len + 1, &out->len) == napi_ok;
 }
 
+bool array_bytes(napi_env env, napi_value value, const char *what, const void **out, size_t *len) {
+    bool is_array = false;
+    napi_typedarray_type type;
+    void *at = NULL;
+    if (napi_is_typedarray(env, value, &is_array) == napi_ok && is_array &&
+        napi_get_typedarray_info(env, value, &type, len, &at, NULL, NULL) == napi_ok && type == napi_uint8_array) {
+        *out = at;
+        return true;
+    }
+    char text[80];
+    snprintf(text, sizeof text, "%s: expected a string, a Buffer or a Uint8Array", what);
+    napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", text);
+    return false;
+}
+
 bool to_bytes(napi_env env, napi_value value, const char *what, bytes *out) {
     out->own = NULL;
     out->at = out->fixed;
@@ -39,18 +54,11 @@ bool to_bytes(napi_env env, napi_value value, const char *what, bytes *out) {
         /* A character has at most four bytes, so a string that was cut fills the room but for three of them. */
         return out->len + 4 < SHORT_KEY || long_string(env, value, out);
     }
-    bool is_array = false;
-    napi_typedarray_type type;
-    void *at;
-    if (napi_is_typedarray(env, value, &is_array) == napi_ok && is_array &&
-        napi_get_typedarray_info(env, value, &type, &out->len, &at, NULL, NULL) == napi_ok && type == napi_uint8_array) {
-        out->at = at;
-        return true;
-    }
-    char text[80];
-    snprintf(text, sizeof text, "%s: expected a string, a Buffer or a Uint8Array", what);
-    napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", text);
-    return false;
+    const void *at;
+    if (!array_bytes(env, value, what, &at, &out->len))
+        return false;
+    out->at = at;
+    return true;
 }
 
 void free_bytes(bytes *b) {

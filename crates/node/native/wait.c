@@ -45,6 +45,7 @@ static void free_wait(wait *w) {
     unuse(w->h);
     kennel_free(w->value);
     free(w->bytes);
+    free_many(&w->tags);
     free(w->facts);
     free(w->advice);
     free(w);

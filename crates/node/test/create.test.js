@@ -87,6 +87,41 @@ test('values with options of their own', async () => {
   assert.deepEqual([asked, values.length, cache.has('not stored')], [2, 2, false])
 })
 
+test('tags of a creation, of its options and of its value', async () => {
+  const cache = kennel.open(newPath())
+  const how = { as: 'string', tags: ['all'] }
+  const create = () => new kennel.Created('x', { tags: ['user:1'] })
+  for (const tag of ['all', 'user:1']) {
+    assert.equal(await cache.getOrCreate('key', how, create), 'x')
+    cache.invalidateTags(['user:2'])
+    assert.equal(cache.has('key'), true)
+    cache.invalidateTags([tag])
+    assert.equal(cache.has('key'), false)
+  }
+  // A remembered absence bears those of the options.
+  const absence = { absentTtl: 60_000, tags: ['all'] }
+  assert.equal(await cache.getOrCreate('none', absence, () => undefined), undefined)
+  assert.equal(await cache.getOrCreate('none', absence, assert.fail), undefined)
+  cache.invalidateTags(['all'])
+  assert.equal(await cache.getOrCreate('none', { as: 'string' }, () => 'y'), 'y')
+  assert.throws(() => new kennel.Created('x', { tags: 'all' }), { code: 'ERR_INVALID_ARG_VALUE' })
+})
+
+test('who joins after an invalidation does not get what was begun before it', async () => {
+  const cache = kennel.open(newPath())
+  for (const invalidate of [() => cache.invalidateTags(['user:1']), () => cache.invalidate(), () => cache.delete('key')]) {
+    const first = cache.getOrCreate('key', { as: 'string' }, async () => {
+      await sleep(20)
+      return new kennel.Created('old', { tags: ['user:1'] })
+    })
+    invalidate()
+    const later = [1, 2, 3].map((i) => cache.getOrCreate('key', { as: 'string' }, async () => { await sleep(5); return `new ${i}` }))
+    assert.equal(await first, 'old')
+    assert.deepEqual(await Promise.all(later), ['new 1', 'new 1', 'new 1'])
+    cache.delete('key')
+  }
+})
+
 test('a stale value: one caller refreshes, or is served while it refreshes', async () => {
   const cache = kennel.open(newPath())
   const stale = () => cache.set('key', 'old', { softTtl: 1 })

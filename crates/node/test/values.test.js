@@ -71,7 +71,87 @@ test('many keys at a time', () => {
   cache.setMany(new Map([['a', '1'], ['b', '2']]), { ttl: 60_000 })
   assert.deepEqual(cache.getMany(['a', 'none', 'b']).map((value) => value?.toString()), ['1', undefined, '2'])
   assert.ok(cache.getItem('a').expires > Date.now())
+  assert.deepEqual(cache.getMany(['b', 'none'], { as: 'string' }), ['2', undefined])
+  assert.deepEqual(cache.getMany(new Set(['a', 'none']), { as: 'json' }), [1, undefined])
   assert.equal(cache.deleteMany(['a', 'none', 'b']), 2)
+  assert.deepEqual([cache.getMany([]), cache.deleteMany([])], [[], 0])
+  cache.setMany([])
+  assert.deepEqual(cache.getMany(['a', 'b']), [undefined, undefined])
+  // The letters of a string would be its keys.
+  for (const call of ['getMany', 'deleteMany']) {
+    for (const wrong of ['ab', Buffer.from('ab')]) assert.throws(() => cache[call](wrong), { code: 'ERR_INVALID_ARG_VALUE' })
+    assert.throws(() => cache[call](['a', 5]), { code: 'ERR_INVALID_ARG_TYPE' })
+  }
+  assert.throws(() => cache.setMany([['a', '1'], ['b', 5]]), { code: 'ERR_INVALID_ARG_TYPE' })
+  assert.throws(() => cache.getMany(['a'], { as: 'text' }), { code: 'ERR_INVALID_ARG_VALUE' })
+  assert.equal(cache.has('a'), false)
+})
+
+test('many values of all lengths and kinds are those of single calls', () => {
+  const cache = kennel.open(newPath(), { capacity: '64MiB' })
+  const entries = []
+  for (let i = 0; i < 700; i++) {
+    const length = [0, 1, 7, 8, 9, 200, 4_096, 4_097, 70_000][i % 9]
+    const key = i % 3 === 0 ? Buffer.from(`é${i}`) : `é${i}`
+    entries.push([key, i % 2 === 0 ? 'ü'.repeat(length / 2) : Buffer.alloc(length, i)])
+  }
+  // Strings around the limits of the room for all characters, and longer than it.
+  for (let length = 1_010; length < 1_030; length++) entries.push([`😀${'y'.repeat(length)}`, 'z'.repeat(length)])
+  cache.setMany(entries)
+  const keys = entries.map(([key]) => key)
+  const found = cache.getMany(keys)
+  const texts = cache.getMany(keys, { as: 'string' })
+  entries.forEach(([key, value], i) => {
+    assert.deepEqual(found[i], Buffer.from(value))
+    assert.deepEqual(found[i], cache.get(key))
+    assert.equal(texts[i], cache.getString(key))
+  })
+  // None is part of another.
+  found.forEach((value, i) => value.fill(i))
+  found.forEach((value, i) => assert.ok(value.every((byte) => byte === i % 256)))
+  assert.equal(cache.deleteMany([...keys, ...keys]), keys.length)
+})
+
+test('of many values, those are stored that can be', () => {
+  const cache = kennel.open(newPath(), { capacity: '1MiB' })
+  const entries = [['a', '1'], ['x'.repeat(70_000), '2'], ['large', Buffer.alloc(2 ** 21)], ['b', '3']]
+  assert.throws(() => cache.setMany(entries), code('KEY_TOO_LONG'))
+  assert.deepEqual(cache.getMany(['a', 'large', 'b'], { as: 'string' }), ['1', undefined, '3'])
+})
+
+test('tags', () => {
+  const cache = kennel.open(newPath())
+  const pages = cache.namespace('pages')
+  const lost = (...keys) => keys.filter((key) => !pages.has(key)).join('')
+  pages.set('a', 'x', { ttl: 60_000, tags: ['user:1', 'größe'] })
+  pages.setMany([['b', 'x'], ['c', 'x']], { tags: new Set(['user:2']) })
+  assert.equal(pages.add('d', 'x', { tags: ['user:1'], flags: 7 }), true)
+  assert.equal(pages.replace('d', 'y', { tags: ['user:3'] }), true)
+  pages.set('e', 'x', { tags: ['user:1'] })
+  pages.compareAndSwap('e', pages.getItem('e').stamp, 'y', { tags: ['user:4'] })
+  pages.incr('f', 1, { initial: 1, tags: ['user:5'] })
+  pages.set('g', 'x', { tags: [] })
+  assert.equal(lost('a', 'b', 'c', 'd', 'e', 'f', 'g'), '')
+  // Tags belong to the file, whatever the handle is.
+  cache.invalidateTags(['user:1'])
+  assert.equal(lost('a', 'b', 'c', 'd', 'e', 'f', 'g'), 'a')
+  kennel.open(newPath()).invalidateTags(['user:2'])
+  assert.equal(lost('b', 'c'), '')
+  pages.invalidateTags(new Set(['user:2', 'user:3', 'user:4', 'user:5']))
+  assert.equal(lost('b', 'c', 'd', 'e', 'f', 'g'), 'bcdef')
+  pages.set('a', 'x', { tags: ['größe'] })
+  pages.invalidateTags(['größe'], { soft: true })
+  assert.equal(pages.getItem('a').isStale, true)
+  const sixteen = Array.from({ length: 16 }, (_, i) => `${i}`)
+  pages.set('a', 'x', { tags: sixteen })
+  assert.throws(() => pages.set('a', 'y', { tags: [...sixteen, 'more'] }), code('TOO_MANY_TAGS'))
+  assert.throws(() => pages.setMany([['a', 'y']], { tags: [...sixteen, 'more'] }), code('TOO_MANY_TAGS'))
+  assert.equal(pages.getString('a'), 'x')
+  for (const tags of ['user:1', null, 5, ['a', Buffer.from('b')]]) {
+    assert.throws(() => pages.set('a', 'z', { tags }), { code: 'ERR_INVALID_ARG_VALUE' })
+    assert.throws(() => pages.invalidateTags(tags), { code: 'ERR_INVALID_ARG_VALUE' })
+  }
+  assert.throws(() => pages.invalidateTags(), { code: 'ERR_INVALID_ARG_VALUE' })
 })
 
 test('times to live, flags, and what is known of a value', async () => {

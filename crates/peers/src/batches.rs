@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use kennel::{Cache, SetOptions, record_size};
 use kennel_harness::directory;
 use std::hint::black_box;
+use std::time::Duration;
 
 const VALUE: [u8; 64] = [1; 64];
 
@@ -37,7 +38,8 @@ fn batch<'a>(cache: &'a Cache, keys: &'a [Key], size: usize) -> Subject<'a> {
     })
 }
 
-/// Batches under lock words. Deletions walk over keys that no other subject uses, and each key is deleted once.
+/// Batches under lock words. Deletions take keys that no other subject uses, and each key is deleted once: a deletion of
+/// a key that is gone would cost less.
 pub fn batches(effort: &Effort, table: &mut Table, data: u64) -> Result<()> {
     let directory = directory(None)?;
     let items = data / record_size(size_of::<Key>(), VALUE.len());
@@ -58,20 +60,25 @@ pub fn batches(effort: &Effort, table: &mut Table, data: u64) -> Result<()> {
     }
     // A small file has too few keys.
     if is_large {
-        let (mut one, mut many) = (Walk::new(singly), Walk::new(together));
+        let (mut singly, mut together) = (singly.iter(), together.chunks(16));
         let subjects = vec![
-            subject("delete", |n| (0..n).try_for_each(|_| Ok(cache.delete(one.step(1)).map(drop)?))),
+            subject("delete", |n| {
+                singly.by_ref().take(n).try_for_each(|key| cache.delete(key).map(drop))?;
+                ensure!(singly.len() > 0, "no key is left to delete");
+                Ok(())
+            }),
             subject("delete_multi of 16", |n| {
-                let mut left = n;
-                while left > 0 {
-                    let results = cache.delete_multi(many.next_few(left.min(16)));
-                    ensure!(results.iter().all(Result::is_ok), "a deletion failed");
-                    left -= results.len();
+                for keys in together.by_ref().take(n.div_ceil(16)) {
+                    ensure!(cache.delete_multi(keys).iter().all(Result::is_ok), "a deletion failed");
                 }
+                ensure!(together.len() > 0, "no key is left to delete");
                 Ok(())
             }),
         ];
-        let found = interleave(&format!("deletions in batches, {size}"), effort, subjects)?;
+        // Short turns, so that there are enough keys.
+        let effort =
+            Effort { rounds: effort.rounds.min(21), turn: effort.turn.min(Duration::from_millis(10)), ..*effort };
+        let found = interleave(&format!("deletions in batches, {size}"), &effort, subjects)?;
         let (own, other) = (found.of("delete_multi of 16")?, found.of("delete")?);
         table.add(&format!("delete_multi of 16, {size}, lease"), own, "delete", other, goal(0.4, 0.3));
     }

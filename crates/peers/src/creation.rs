@@ -27,7 +27,10 @@ pub fn hits(effort: &Effort, table: &mut Table) -> Result<()> {
     let directory = directory(None)?;
     let cache = kennel_cache(&directory.path().join("cache"), "lease", room(items(), VALUE.len()), VALUE.len())?;
     in_order(items()).iter().try_for_each(|key| cache.set(key, VALUE))?;
-    let (keys, how) = (shuffled(items()), CreateOptions::new());
+    // A bucket that is full evicts, even where the cache has space.
+    let mut keys = shuffled(items());
+    keys.retain(|key| cache.contains(key));
+    let how = CreateOptions::new();
     let [mut gets, mut creates, mut batches] = std::array::from_fn(|_| Walk::new(&keys));
     let subjects = vec![
         subject("get", |n| {
@@ -76,6 +79,36 @@ pub fn stale_hits(effort: &Effort, table: &mut Table) -> Result<()> {
         let name = format!("stale hit while another creates, {locks}");
         table.add(&name, found.of("stale")?, "fresh hit", found.of("fresh")?, goal(2.5, 1.5));
     }
+    Ok(())
+}
+
+/// Typed reads against reads of bytes that the caller decodes.
+pub fn typed(effort: &Effort, table: &mut Table) -> Result<()> {
+    type Order = (u64, [u32; 8], String);
+    let order: Order = (1 << 40, [7; 8], "twenty-four bytes of it".to_owned());
+    let directory = directory(None)?;
+    let size = VALUE.len() + 32;
+    let open = |name: &str| kennel_cache(&directory.path().join(name), "lease", room(items(), size), VALUE.len());
+    let (typed, bytes) = (open("typed")?.typed::<Order>(), open("bytes")?);
+    let encoded = postcard::to_allocvec(&order)?;
+    for key in in_order(items()) {
+        typed.set(key, &order)?;
+        bytes.set(key, &encoded)?;
+    }
+    let keys = shuffled(items());
+    let [mut one, mut other] = std::array::from_fn(|_| Walk::new(&keys));
+    let subjects = vec![
+        subject("typed get", |n| (0..n).try_for_each(|_| Ok(drop(black_box(typed.get(one.step(1))?))))),
+        subject("get and decode", |n| {
+            (0..n).try_for_each(|_| {
+                let found = bytes.get(other.step(1));
+                let decoded = found.map(|found| postcard::from_bytes::<Order>(&found)).transpose()?;
+                Ok(drop(black_box(decoded)))
+            })
+        }),
+    ];
+    let found = interleave("typed values", effort, subjects)?;
+    table.add("typed get", found.of("typed get")?, "get and decode", found.of("get and decode")?, goal(1.3, 1.1));
     Ok(())
 }
 

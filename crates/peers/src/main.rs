@@ -8,10 +8,15 @@ mod creation;
 mod group;
 mod groups;
 mod keys;
+mod near;
+mod opening;
+mod pages;
 mod rows;
 mod server;
 mod stores;
+mod tags;
 mod walk;
+mod writes;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};

@@ -1,6 +1,7 @@
 //! A walk over keys.
 
 use crate::keys::Key;
+use anyhow::{Result, ensure};
 
 /// A walk over keys that continues where the last one ended.
 pub struct Walk<'a> {
@@ -36,4 +37,22 @@ impl<'a> Walk<'a> {
         self.at = if self.at + n >= self.keys.len() { 0 } else { self.at + n };
         few
     }
+}
+
+/// Reads that depend on each other: the bytes that a read gave are part of the next key. They are ones, so they change
+/// nothing, but the processor cannot know that before it has them. This is the cost of one call in a program that uses the
+/// values it reads.
+pub fn one_after_another(
+    walk: &mut Walk<'_>,
+    into: &mut [u8],
+    n: usize,
+    mut get: impl FnMut(&Key, &mut [u8]) -> Result<bool>,
+) -> Result<()> {
+    into.fill(1);
+    for _ in 0..n {
+        let mut key = *walk.step(1);
+        key.iter_mut().zip(&*into).for_each(|(byte, read)| *byte ^= read ^ 1);
+        ensure!(get(&key, into)?, "a key is missing");
+    }
+    Ok(())
 }

@@ -42,12 +42,12 @@ final class Cache
     private static function open(?string $path, array $options): CData
     {
         $struct = Library::struct('kennel_options');
-        $text = self::text('lease');
+        $text = Library::memory('lease');
         foreach ($options as $name => $value) {
             if (isset(self::BITS[$name])) {
                 $struct->bits |= $value ? self::BITS[$name] : 0;
             } elseif ($name === 'locks') {
-                $struct->locks = FFI::cast('char *', $text = self::text($value));
+                $struct->locks = FFI::cast('char *', $text = Library::memory($value));
             } elseif ($name === 'lock_wait') {
                 $struct->lock_wait_ms = Values::wait((float) $value, 'Option "lock_wait"');
             } elseif (in_array($name, ['capacity', 'mean_item', 'stripes', 'seats', 'namespaces', 'claims', 'mode'], true)) {
@@ -73,14 +73,6 @@ final class Cache
         }
         Library::check($open());
         return $out;
-    }
-
-    /** A text for C, which the caller has to keep. */
-    private static function text(string $text): CData
-    {
-        $made = Library::get()->new('char[' . (strlen($text) + 1) . ']');
-        FFI::memcpy($made, $text, strlen($text));
-        return $made;
     }
 
     /** The cache at the default path of this user: without the extension there are no settings. */
@@ -154,9 +146,28 @@ final class Cache
 
     public function getMultiple(array $keys, mixed $default = null): array
     {
+        if ($keys === []) {
+            return [];
+        }
+        [$texts, $kept] = Library::texts($keys, 'key');
+        $ffi = Library::get();
+        $count = count($keys);
+        $items = $ffi->new("kennel_item[$count]");
+        for ($i = 0; $i < $count; $i++) {
+            $items[$i]->size = FFI::sizeof($items[$i]);
+        }
+        $values = $ffi->new("char *[$count]");
+        $memory = $ffi->new('char *');
+        Library::check($ffi->kennel_get_multi($this->k, $texts, $count, $values, $items, FFI::addr($memory)));
         $found = [];
-        foreach ($keys as $key) {
-            $found[$key] = $this->get((string) $key, $default);
+        try {
+            foreach (array_values($keys) as $i => $key) {
+                $has = $values[$i] !== null && !FFI::isNull($values[$i])
+                    && Values::decode(FFI::string($values[$i], $items[$i]->len), $items[$i]->flags, $value);
+                $found[$key] = $has ? $value : $default;
+            }
+        } finally {
+            $ffi->kennel_free($memory);
         }
         return $found;
     }
@@ -196,11 +207,50 @@ final class Cache
         return Library::check($result) === self::OK;
     }
 
+    public function setTagged(string $key, mixed $value, array $tags, ?float $ttl = null, ?float $staleAfter = null): bool
+    {
+        [$bytes, $flags] = Values::encode($value);
+        $how = self::how($flags, $ttl, $staleAfter);
+        [$texts, $kept] = Library::texts($tags, 'tag');
+        if ($texts !== null) {
+            $how->tags = FFI::addr($texts[0]);
+        }
+        $how->tag_count = count($tags);
+        $result = Library::get()->kennel_set_with(
+            $this->k, $key, strlen($key), $bytes, strlen($bytes), FFI::addr($how), null,
+        );
+        return Library::check($result) === self::OK;
+    }
+
     public function setMultiple(array $values, ?float $ttl = null): void
     {
-        foreach ($values as $key => $value) {
-            $this->set((string) $key, $value, $ttl);
+        $how = self::how(0, $ttl);
+        if ($values === []) {
+            return;
         }
+        $all = '';
+        $parts = [];
+        foreach ($values as $key => $value) {
+            [$bytes, $flags] = Values::encode($value);
+            $key = (string) $key;
+            $parts[] = [strlen($key), strlen($bytes), $flags];
+            $all .= $key . $bytes;
+        }
+        $ffi = Library::get();
+        $memory = Library::memory($all);
+        $count = count($parts);
+        $pairs = $ffi->new("kennel_pair[$count]");
+        $at = 0;
+        foreach ($parts as $i => [$n, $len, $flags]) {
+            $pair = $pairs[$i];
+            $pair->key = FFI::addr($memory[$at]);
+            $pair->n = $n;
+            $pair->value = FFI::addr($memory[$at + $n]);
+            $pair->len = $len;
+            $pair->flags = $flags;
+            $at += $n + $len;
+        }
+        Library::check($ffi->kennel_set_multi($this->k, $pairs, $count, FFI::addr($how), null));
     }
 
     public function delete(string $key): bool
@@ -210,7 +260,19 @@ final class Cache
 
     public function deleteMultiple(array $keys): int
     {
-        return count(array_filter($keys, fn ($key) => $this->delete((string) $key)));
+        if ($keys === []) {
+            return 0;
+        }
+        [$texts, $kept] = Library::texts($keys, 'key');
+        $ffi = Library::get();
+        $count = count($keys);
+        $results = $ffi->new("int[$count]");
+        Library::check($ffi->kennel_delete_multi($this->k, $texts, $count, $results));
+        $removed = 0;
+        for ($i = 0; $i < $count; $i++) {
+            $removed += $results[$i] === self::OK ? 1 : 0;
+        }
+        return $removed;
     }
 
     public function touch(string $key, ?float $ttl = null): bool
@@ -298,8 +360,10 @@ final class Cache
         $how->ttl_ms = Values::ttl($ttl, '$ttl');
         $wait_ms = 30000;
         $unprotected = $uncached = false;
+        $tags = [];
         foreach ($options as $name => $value) {
             match ($name) {
+                'tags' => $tags = (array) $value,
                 'stale_after' => $how->soft_ttl_ms = Values::ttl($value, 'Option "stale_after"'),
                 'absent_ttl' => $how->absent_ttl_ms = Values::ttl($value, 'Option "absent_ttl"'),
                 'claim_max_age' => $how->claim_max_age_ms = Values::ttl($value, 'Option "claim_max_age"'),
@@ -309,6 +373,11 @@ final class Cache
                 default => throw new \ValueError("Unknown option \"$name\""),
             };
         }
+        [$texts, $kept] = Library::texts($tags, 'tag');
+        if ($texts !== null) {
+            $how->tags = FFI::addr($texts[0]);
+        }
+        $how->tag_count = count($tags);
         $found = $this->read($key, $value);
         if ($found !== null && $found->is_stale === 0) {
             return $value;
@@ -334,7 +403,8 @@ final class Cache
         bool $uncached,
     ): mixed {
         while (true) {
-            $result = $this->begin($key, $how, $wait_ms, $claim);
+            $item = Library::struct('kennel_item');
+            $result = $this->begin($key, $how, $wait_ms, $item, $bytes, $claim);
             if ($result === self::CREATE) {
                 return self::complete($claim, $how, $create, $key);
             }
@@ -342,20 +412,20 @@ final class Cache
                 return null;
             }
             if ($result !== self::OK) {
-                if ($result === Exception::TIMED_OUT ? $unprotected : $uncached) {
+                if ($result === Exception::TIMED_OUT ? $unprotected : $result !== Exception::RESTING && $uncached) {
                     return $create($key);
                 }
                 Library::check($result);
             }
-            $found = $this->read($key, $value);
-            if ($found !== null) {
+            if (Values::decode($bytes, $item->flags, $value)) {
                 return $value;
             }
+            Library::get()->kennel_compare_and_delete($this->k, $key, strlen($key), $item->stamp);
         }
     }
 
-    /** Waits in parts. The value is read again, with its flags, by the caller. */
-    private function begin(string $key, CData $how, int $wait_ms, ?int &$claim): int
+    /** Waits in parts. With OK there are the bytes of the value. */
+    private function begin(string $key, CData $how, int $wait_ms, CData $item, ?string &$bytes, ?int &$claim): int
     {
         $ffi = Library::get();
         $value = $ffi->new('char *');
@@ -364,9 +434,10 @@ final class Cache
         do {
             $rest = $wait_ms < 0 ? self::PART_MS + 1 : $wait_ms - intdiv(hrtime(true) - $since, 1_000_000);
             $how->wait_ms = max(0, min($rest, self::PART_MS));
-            $result = $ffi->kennel_begin(
-                $this->k, $key, strlen($key), FFI::addr($how), FFI::addr($value), null, FFI::addr($number),
+            $result = $ffi->kennel_begin_item(
+                $this->k, $key, strlen($key), FFI::addr($how), FFI::addr($value), FFI::addr($item), FFI::addr($number),
             );
+            $bytes = $result === self::OK && $item->len > 0 ? FFI::string($value, $item->len) : '';
             $ffi->kennel_free($value);
         } while ($result === Exception::TIMED_OUT && $rest > self::PART_MS);
         $claim = $number->cdata;
@@ -432,6 +503,17 @@ final class Cache
     public function invalidate(bool $soft = false): void
     {
         Library::check(Library::get()->kennel_invalidate($this->k, $soft ? 1 : 0));
+    }
+
+    public function invalidateTags(array $tags, bool $soft = false): void
+    {
+        [$texts, $kept] = Library::texts($tags, 'tag');
+        Library::check(Library::get()->kennel_invalidate_tags($this->k, $texts, count($tags), $soft ? 1 : 0));
+    }
+
+    public function removeNamespace(string $name): bool
+    {
+        return Library::check(Library::get()->kennel_remove_namespace($this->k, $name)) === self::OK;
     }
 
     public function stats(): array

@@ -74,6 +74,7 @@ namespace Kennel {
         public const NAMESPACES_FULL = -22;
         public const READ_ONLY = -24;
         public const NO_MEMORY = -25;
+        public const RESTING = -29;
         public const NO_HANDLE = -91;
         public const PANIC = -99;
 
@@ -139,6 +140,7 @@ namespace Kennel {
         /** Stores a value if the key has none. */
         public function add(string $key, mixed $value, ?float $ttl = null, ?float $staleAfter = null): bool {}
 
+        /** Stores all values in one call. If some cannot be stored, the others are, and the exception is that of the first. */
         public function setMultiple(array $values, ?float $ttl = null): void {}
 
         public function delete(string $key): bool {}
@@ -167,7 +169,7 @@ namespace Kennel {
          *     old value; `absent_ttl`: how long to remember that there is no value, which null says; `wait`: for another
          *     creator, 30 seconds; `unprotected`: create it after the wait although another caller does, too;
          *     `or_uncached`: if the cache fails, create it without storing it; `claim_max_age`: when others may take
-         *     over although the creator lives
+         *     over although the creator lives; `tags`: of the created value, up to 16
          */
         public function getOrCreate(string $key, callable $create, ?float $ttl = null, array $options = []): mixed {}
 
@@ -182,6 +184,15 @@ namespace Kennel {
 
         /** Removes all values of the namespace, or of the file; with `$soft` they are stale. */
         public function invalidate(bool $soft = false): void {}
+
+        /** Stores a value that bears up to 16 tags. */
+        public function setTagged(string $key, mixed $value, array $tags, ?float $ttl = null, ?float $staleAfter = null): bool {}
+
+        /** Removes the values that bear one of the tags, in all processes and namespaces; with `$soft` they are stale. */
+        public function invalidateTags(array $tags, bool $soft = false): void {}
+
+        /** Removes a namespace with its values, to make room for another one. Its objects add it again when they write. */
+        public function removeNamespace(string $name): bool {}
 
         /** What "kennel stat --json" prints. */
         public function stats(): array {}

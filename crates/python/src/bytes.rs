@@ -35,6 +35,12 @@ impl<'py> FromPyObject<'_, 'py> for Bytes<'py> {
     }
 }
 
+impl<'py> Bytes<'py> {
+    pub(crate) fn object(&self) -> Bound<'py, PyBytes> {
+        self.0.clone()
+    }
+}
+
 /// Encodes text as UTF-8. Halves of surrogate pairs, which Python makes of undecodable bytes in file names, are encoded
 /// like other code points, so different texts remain different.
 fn encoded<'py>(text: Borrowed<'_, 'py, PyString>) -> PyResult<Bound<'py, PyBytes>> {

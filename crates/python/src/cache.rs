@@ -1,12 +1,16 @@
 //! The base classes of `kennel.Cache` and `kennel.Namespace`.
 
+use crate::bytes::Bytes;
+use crate::create_how::waiting;
 use crate::error::Outcome;
 use crate::expiry::{Seconds, check_life};
-use crate::options::Opening;
+use crate::options::{Given, Opening};
 use crate::paths;
+use crate::saved;
 use crate::space::Space;
 use crate::stats;
-use kennel::NamespaceOptions;
+use kennel::{NamespaceOptions, ResizeOptions, RestoreOptions};
+use kennel_stream::{Choice, FillOptions};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::PathBuf;
@@ -36,6 +40,45 @@ impl Cache {
         Ok(py.detach(|| cache.flush())?)
     }
 
+    /// Gives the file another capacity while all processes go on using it. A new file gets the items, namespaces, counters
+    /// and invalidations of the old one, and takes its place; every process switches to it at its next call. Reads do not
+    /// miss because of it, and writers wait for some milliseconds at the end. If not all items fit, the most used ones are
+    /// kept. Creations in progress are voided. After an error the file is as it was.
+    ///
+    /// A process that opens the file with another ``capacity`` afterwards sees a mismatch: see ``on_mismatch``.
+    ///
+    /// :param capacity: how many bytes of records the file is to hold: a number, or text such as ``"256M"``.
+    /// :param mean_item: the mean size of key and value together in bytes; by default it stays as it is.
+    /// :param wait: how many seconds to wait for keys that are locked before :class:`kennel.NotResized` is raised; ``None``
+    ///     waits without a limit.
+    /// :returns: a :class:`kennel.Resized`.
+    #[pyo3(signature = (capacity, *, mean_item=None, wait=Some(Seconds(std::time::Duration::from_secs(30)))))]
+    fn resize<'py>(
+        slf: PyRef<'py, Self>,
+        py: Python<'py>,
+        capacity: Bound<'py, PyAny>,
+        mean_item: Option<Bound<'py, PyAny>>,
+        wait: Option<Seconds>,
+    ) -> Outcome<Bound<'py, PyAny>> {
+        let capacity = Given { name: "capacity", value: &capacity }.size()?;
+        let mut how = ResizeOptions::new().wait(waiting(wait));
+        if let Some(mean_item) = mean_item {
+            how = how.mean_item(Given { name: "mean_item", value: &mean_item }.size()?);
+        }
+        let cache = slf.as_super().cache(py)?;
+        let resized = py.detach(|| cache.resize(capacity, &how))?;
+        Ok(stats::resized(py, &resized)?)
+    }
+
+    /// Removes a namespace with all its values, for every process, and makes room for another name. Returns whether the file
+    /// had it. Objects of the namespace stay valid: their reads miss, and their next write adds the namespace again.
+    ///
+    /// :param name: the name of the namespace. One with words of a far tier can be cleared, but not removed: ``ValueError``.
+    fn remove_namespace(slf: PyRef<'_, Self>, py: Python<'_>, name: &str) -> Outcome<bool> {
+        let cache = slf.as_super().cache(py)?;
+        Ok(py.detach(|| cache.remove_namespace(name))?)
+    }
+
     /// Returns the names of the file's namespaces.
     fn namespaces(slf: PyRef<'_, Self>) -> PyResult<Vec<String>> {
         Ok(slf.as_super().cache(slf.py())?.namespaces())
@@ -53,10 +96,59 @@ impl Cache {
         py.detach(|| cache.stats()).samples().map(|sample| stats::sample(py, &sample)).collect()
     }
 
+    /// Returns how many bytes of the file this process has mapped by large pages; None if the system does not say.
+    fn large_mapped(slf: PyRef<'_, Self>, py: Python<'_>) -> PyResult<Option<u64>> {
+        let cache = slf.as_super().cache(py)?;
+        Ok(py.detach(|| cache.large_mapped()))
+    }
+
     /// Returns the statistics of each stripe, a list of :class:`kennel.StripeStats`.
     fn stripe_stats<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let cache = slf.as_super().cache(py)?;
         py.detach(|| cache.stripe_stats()).iter().map(|stripe| stats::stripe(py, stripe)).collect()
+    }
+
+    /// Saves the items of the cache to a stream, the most used ones first, and returns their number. :meth:`load` stores
+    /// them in another cache, of any size and on any host, and so does the command ``kennel load``. It is no snapshot: each
+    /// item was current at some moment of the dump.
+    ///
+    /// :param file: a path, or a binary file object. A path names the stream when it is complete, and what had that name
+    ///     before is replaced. While a file object is written to, no other thread runs Python code.
+    /// :param namespace: save only the items of this namespace.
+    /// :param prefix: save only the items whose keys begin so; with a namespace, what follows its name counts.
+    #[pyo3(signature = (file, *, namespace = None, prefix = None))]
+    fn dump(
+        slf: PyRef<'_, Self>,
+        file: &Bound<'_, PyAny>,
+        namespace: Option<String>,
+        prefix: Option<Bytes<'_>>,
+    ) -> Outcome<u64> {
+        let prefix = prefix.map(|prefix| prefix.as_ref().to_vec()).unwrap_or_default();
+        let cache = slf.as_super().cache(file.py())?;
+        saved::write_items(&cache, &Choice { namespace, prefix }, file)
+    }
+
+    /// Stores the items of a stream that :meth:`dump` or the command ``kennel dump`` wrote, and returns a
+    /// :class:`kennel.Loaded`. Items keep their flags, expiries and times of creation. Namespaces that the file lacks are
+    /// added. After an error, what was stored before stays.
+    ///
+    /// :param file: a path, or a binary file object.
+    /// :param replace: replace what the cache holds for a key; by default that is kept, because it is newer.
+    /// :param evict: store items for which there is no room like new ones, so that others are evicted; by default they are
+    ///     left out.
+    /// :param tagged: store items that bear tags, too; by default they are left out, because nobody knows whether their tags
+    ///     were invalidated since they were saved.
+    #[pyo3(signature = (file, *, replace = false, evict = false, tagged = false))]
+    fn load<'py>(
+        slf: PyRef<'py, Self>,
+        file: &Bound<'py, PyAny>,
+        replace: bool,
+        evict: bool,
+        tagged: bool,
+    ) -> Outcome<Bound<'py, PyAny>> {
+        let how = FillOptions { restore: RestoreOptions::new().replace(replace).evict(evict), tagged };
+        let cache = slf.as_super().cache(file.py())?;
+        saved::read_items(&cache, &how, file)
     }
 
     /// Checks every invariant of the file, also while other processes use it. Returns a :class:`kennel.Verification`.
@@ -73,7 +165,8 @@ pub(crate) struct Namespace;
 #[pymethods]
 impl Namespace {
     #[new]
-    #[pyo3(signature = (cache, name, ttl = None, stale = None, absence_ttl = None, jitter = None))]
+    #[pyo3(signature = (cache, name, ttl = None, stale = None, absence_ttl = None, jitter = None, idle = None))]
+    #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn new(
         py: Python<'_>,
         cache: PyRef<'_, Cache>,
@@ -82,6 +175,7 @@ impl Namespace {
         stale: Option<Seconds>,
         absence_ttl: Option<Seconds>,
         jitter: Option<f64>,
+        idle: Option<Seconds>,
     ) -> Outcome<PyClassInitializer<Self>> {
         check_life(ttl, stale)?;
         let mut options = NamespaceOptions::new();
@@ -96,6 +190,9 @@ impl Namespace {
         }
         if let Some(part) = jitter {
             options = options.jitter(part);
+        }
+        if let Some(Seconds(idle)) = idle {
+            options = options.idle(idle);
         }
         let cache = cache.as_super().cache(py)?;
         let namespace = py.detach(|| cache.namespace(name, &options))?;

@@ -1,15 +1,18 @@
 //! Claims: the right to create the value of a key, and the lock of a key.
 
 use crate::bytes::{Bytes, copied};
+use crate::create_how::{CreateHow, waiting};
 use crate::error::{Failure, Outcome, exception};
-use crate::expiry::Seconds;
+use crate::expiry::{Seconds, check_life, expiry};
 use crate::greenlets::Greenlet;
 use crate::id::{Id, id_of};
-use kennel::{Cache, CreateOptions, Created, Error, Expiry, KeyLock, LockOptions, Stored, Wait};
+use crate::tags::Tags;
+use kennel::{Cache, Created, Error, Expiry, KeyLock, LockOptions, Stored, Wait};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// The main thread waits in pieces of this length. Between them Python handles signals such as Ctrl-C.
@@ -17,18 +20,6 @@ const PIECE: Duration = Duration::from_millis(250);
 /// The pauses of a greenlet between attempts. Each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(50);
-
-/// The default limit of waits, the same as in the engine.
-pub(crate) const DEFAULT_WAIT: Option<Seconds> = Some(Seconds(Duration::from_secs(30)));
-
-/// Converts a limit: `None` waits without limit, 0 does not wait.
-pub(crate) fn waiting(seconds: Option<Seconds>) -> Wait {
-    match seconds {
-        None => Wait::Forever,
-        Some(Seconds(limit)) if limit.is_zero() => Wait::No,
-        Some(Seconds(limit)) => Wait::For(limit),
-    }
-}
 
 /// One attempt, with the cache to use, how long it may wait, and whether it is the last. Only the last attempt may
 /// succeed without a claim, because the others end before the caller's time is over.
@@ -144,43 +135,60 @@ fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
     Ok(main.is(&this))
 }
 
-/// How a missing value is created.
-pub(crate) struct CreateHow {
-    pub ttl: Option<Seconds>,
-    pub stale: Option<Seconds>,
-    pub absence_ttl: Option<Seconds>,
-    pub unprotected: bool,
-    pub claim_max_age: Option<Seconds>,
-    pub early_refresh: Option<f64>,
-    pub flags: u32,
-    pub task: Option<kennel::Task>,
-    pub or_uncached: bool,
+/// How one created value is stored, where that differs from what its caller was told.
+struct Own<'py> {
+    expiry: Option<Expiry>,
+    stale: Option<Seconds>,
+    flags: Option<u32>,
+    tags: Option<Tags<'py>>,
 }
 
-impl CreateHow {
-    /// The options that are the same for every attempt.
-    fn options(&self, task: Option<kennel::Task>) -> CreateOptions {
-        let after = |Seconds(time): Seconds| Expiry::After(time);
-        let mut options = CreateOptions::new().flags(self.flags);
-        if let Some(ttl) = self.ttl {
-            options = options.expiry(after(ttl));
+impl<'py> Own<'py> {
+    fn new(
+        ttl: Option<Seconds>,
+        stale: Option<Seconds>,
+        expires_at: Option<f64>,
+        flags: Option<u32>,
+        tags: Option<Tags<'py>>,
+    ) -> Outcome<Self> {
+        check_life(ttl, stale)?;
+        Ok(Self { expiry: expiry(ttl, expires_at)?, stale, flags, tags })
+    }
+
+    /// Whether the value brings more than its tags, which are the claim's.
+    fn is_any(&self) -> bool {
+        self.expiry.is_some() || self.stale.is_some() || self.flags.is_some()
+    }
+
+    fn tagged(&self, claim: kennel::Claim) -> kennel::Claim {
+        match &self.tags {
+            Some(tags) => claim.tags(tags.names()),
+            None => claim,
         }
-        if let Some(stale) = self.stale {
-            options = options.soft_expiry(after(stale));
+    }
+
+    fn of_absence(&self, claim: kennel::Claim) -> kennel::Claim {
+        let claim = self.tagged(claim);
+        match self.expiry {
+            Some(expiry) => claim.absence_expiry(expiry),
+            None => claim,
         }
-        if let Some(ttl) = self.absence_ttl {
-            options = options.absence_expiry(after(ttl));
+    }
+
+    fn made(&self, value: &[u8]) -> Created {
+        let made = Created::new(value);
+        let made = match self.expiry {
+            Some(expiry) => made.expiry(expiry),
+            None => made,
+        };
+        let made = match self.stale {
+            Some(Seconds(stale)) => made.soft_expiry(Expiry::After(stale)),
+            None => made,
+        };
+        match self.flags {
+            Some(flags) => made.flags(flags),
+            None => made,
         }
-        if let Some(Seconds(age)) = self.claim_max_age {
-            options = options.claim_max_age(age);
-        }
-        if let Some(beta) = self.early_refresh {
-            options = options.early_refresh(beta);
-        }
-        if let Some(task) = task {
-            options = options.task(task);
-        }
-        options
     }
 }
 
@@ -205,20 +213,37 @@ impl Lookup {
         cache: &Cache,
         key: &Bytes<'_>,
         how: &CreateHow,
-        wait: Wait,
         lock_wait: Duration,
     ) -> Outcome<Self> {
         let key = key.as_ref();
-        let value = |item: &kennel::Item| copied(py, &item.value).map(|value| Some(value.unbind()));
         let greenlet = Greenlet::current(py)?;
-        let task = how.task.or(greenlet.as_ref().map(|greenlet| greenlet.task));
-        let options = how.options(task);
-        let does_without = how.unprotected || how.or_uncached;
-        let lookup = wait_for(py, cache, wait, greenlet.as_ref(), does_without, &|cache, piece, is_last| {
-            let (unprotected, or_uncached) = (how.unprotected && is_last, how.or_uncached && is_last);
-            let options = options.clone().wait(piece).unprotected(unprotected).or_uncached(or_uncached);
-            cache.claim(key, &options)
-        })?;
+        let lookup = match &greenlet {
+            Some(greenlet) => {
+                let mut request = cache.request_claim(key, &how.of_request(how.task.or(Some(greenlet.task))))?;
+                let mut pause = FIRST_PAUSE;
+                loop {
+                    if let Poll::Ready(lookup) = request.poll()? {
+                        break lookup;
+                    }
+                    greenlet.sleep(pause)?;
+                    pause = LAST_PAUSE.min(2 * pause);
+                }
+            }
+            None => {
+                let options = how.of_attempts(how.task);
+                let does_without = how.unprotected || how.or_uncached;
+                wait_for(py, cache, how.wait, None, does_without, &|cache, piece, is_last| {
+                    let (unprotected, or_uncached) = (how.unprotected && is_last, how.or_uncached && is_last);
+                    let options = options.clone().wait(piece).unprotected(unprotected).or_uncached(or_uncached);
+                    cache.claim(key, &options)
+                })?
+            }
+        };
+        Self::of(py, lookup, lock_wait)
+    }
+
+    fn of(py: Python<'_>, lookup: kennel::Lookup, lock_wait: Duration) -> Outcome<Self> {
+        let value = |item: &kennel::Item| copied(py, &item.value).map(|value| Some(value.unbind()));
         Ok(match lookup {
             kennel::Lookup::Hit(item) => {
                 Self { value: value(&item)?, is_stale: false, id: Some(id_of(&item)), claim: None }
@@ -238,8 +263,35 @@ impl Lookup {
     }
 }
 
+/// A ``claim`` of a coroutine, whose thread must not wait.
+#[pyclass(module = "kennel", frozen)]
+pub(crate) struct ClaimRequest {
+    /// No Python code runs while it is locked, and nothing waits.
+    request: Mutex<kennel::ClaimRequest>,
+    lock_wait: Duration,
+}
+
+impl ClaimRequest {
+    pub(crate) fn new(cache: &Cache, key: &Bytes<'_>, how: &CreateHow) -> Outcome<Self> {
+        let request = cache.request_claim(key.as_ref(), &how.of_request(how.task))?;
+        Ok(Self { request: Mutex::new(request), lock_wait: cache.lock_wait() })
+    }
+}
+
+#[pymethods]
+impl ClaimRequest {
+    /// Returns what ``claim`` returns, or None while another caller creates the value or the stripe is locked.
+    fn poll(&self, py: Python<'_>) -> Outcome<Option<Lookup>> {
+        let answer = self.request.lock().unwrap_or_else(PoisonError::into_inner).poll()?;
+        match answer {
+            Poll::Ready(lookup) => Lookup::of(py, lookup, self.lock_wait).map(Some),
+            Poll::Pending => Ok(None),
+        }
+    }
+}
+
 /// The right to create the value of a key. Its owner ends it by ``store``, ``store_absence``, ``refuse`` or ``fail``.
-/// If a ``with`` block ends before that, or the object is deleted, the creation has failed, and the next waiting caller
+/// If a ``with`` block ends before that, or the object is deleted, the creation was given up, and the next waiting caller
 /// creates the value.
 #[pyclass(module = "kennel", frozen)]
 pub(crate) struct Claim {
@@ -287,25 +339,74 @@ impl Claim {
         self.look().is_none()
     }
 
-    /// Stores the value and wakes the callers that wait for it. Returns False if it was not stored because the key was
-    /// written, deleted or invalidated meanwhile.
-    fn store(&self, py: Python<'_>, value: Bytes<'_>) -> Outcome<bool> {
-        let (claim, value) = (self.take()?, value.as_ref());
-        Ok(matches!(py.detach(|| claim.store(value))?, Stored::Yes(_)))
+    /// Stores the value and wakes the callers that wait for it. Returns False if it was not stored because the key, or a
+    /// tag of the value, was written, deleted or invalidated meanwhile. What is not given is as ``claim`` was told.
+    ///
+    /// :param ttl: time to live: seconds, or a ``timedelta``, until the value expires.
+    /// :param stale: seconds, or a ``timedelta``, until the value is stale.
+    /// :param expires_at: the time at which the value expires, in seconds since 1970, instead of ``ttl``.
+    /// :param flags: a number from 0 to 2**32 - 1 that is stored with the value.
+    /// :param tags: the names of tags, in addition to those that ``claim`` was told.
+    #[pyo3(signature = (value, ttl = None, *, stale = None, expires_at = None, flags = None, tags = None))]
+    #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
+    fn store(
+        &self,
+        py: Python<'_>,
+        value: Bytes<'_>,
+        ttl: Option<Seconds>,
+        stale: Option<Seconds>,
+        expires_at: Option<f64>,
+        flags: Option<u32>,
+        tags: Option<Tags<'_>>,
+    ) -> Outcome<bool> {
+        let own = Own::new(ttl, stale, expires_at, flags, tags)?;
+        let (claim, value) = (own.tagged(self.take()?), value.as_ref());
+        let made = own.is_any().then(|| own.made(value));
+        let stored = py.detach(|| match &made {
+            Some(made) => claim.store_with(made),
+            None => claim.store(value),
+        })?;
+        Ok(matches!(stored, Stored::Yes(_)))
     }
 
-    /// Stores that the key has no value, if ``absence_ttl`` was given. Returns whether this was stored.
-    fn store_absence(&self, py: Python<'_>) -> Outcome<bool> {
-        let claim = self.take()?;
+    /// Stores that the key has no value, if ``absence_ttl`` was given to ``claim``, or one of the first two here. Returns
+    /// whether this was stored.
+    ///
+    /// :param ttl: how many seconds to remember this; by default as long as ``claim`` was told.
+    /// :param expires_at: until when to remember this, in seconds since 1970, instead of ``ttl``.
+    /// :param tags: the names of tags, in addition to those that ``claim`` was told.
+    #[pyo3(signature = (ttl = None, *, expires_at = None, tags = None))]
+    fn store_absence(
+        &self,
+        py: Python<'_>,
+        ttl: Option<Seconds>,
+        expires_at: Option<f64>,
+        tags: Option<Tags<'_>>,
+    ) -> Outcome<bool> {
+        let own = Own::new(ttl, None, expires_at, None, tags)?;
+        let claim = own.of_absence(self.take()?);
         Ok(matches!(py.detach(|| claim.store_absence())?, Stored::Yes(_)))
     }
 
-    /// Stores the value, or with None that the key has no value, without waiting for the lock of the stripe, for the
-    /// thread of an event loop. Returns False if the stripe is locked; then the claim is still held. Otherwise the
-    /// claim has ended, whether or not something was stored.
-    fn _try_store(&self, value: Option<Bytes<'_>>) -> Outcome<bool> {
+    /// Does ``store``, or with None ``store_absence``, without waiting for the lock of the stripe, for the thread of an
+    /// event loop. Returns False if the stripe is locked; then the claim is still held. Otherwise the claim has ended,
+    /// whether or not something was stored.
+    #[pyo3(signature = (value, ttl = None, *, stale = None, expires_at = None, flags = None, tags = None))]
+    fn _try_store(
+        &self,
+        value: Option<Bytes<'_>>,
+        ttl: Option<Seconds>,
+        stale: Option<Seconds>,
+        expires_at: Option<f64>,
+        flags: Option<u32>,
+        tags: Option<Tags<'_>>,
+    ) -> Outcome<bool> {
+        let own = Own::new(ttl, stale, expires_at, flags, tags)?;
         let claim = self.take()?;
-        let made = value.map(|value| Created::new(value.as_ref()));
+        let (claim, made) = match value {
+            Some(value) => (own.tagged(claim), Some(own.made(value.as_ref()))),
+            None => (own.of_absence(claim), None),
+        };
         match claim.try_store(made.as_ref()) {
             Ok(stored) => stored.map(|_| true).map_err(Failure::from),
             Err(claim) => {
@@ -322,11 +423,13 @@ impl Claim {
         Ok(())
     }
 
-    /// Ends the claim because the creation failed. The next waiting caller creates the value.
-    fn fail(&self, py: Python<'_>) -> PyResult<()> {
+    /// Ends the claim because the creator raised an exception. The next waiting caller creates the value, unless it
+    /// shares the failure or the key rests. Returns the stale value to be used instead, if ``on_error="stale"`` was given
+    /// and the key still has it; otherwise None.
+    fn fail(&self, py: Python<'_>) -> Outcome<Option<Py<PyBytes>>> {
         let claim = self.take()?;
-        py.detach(|| claim.fail());
-        Ok(())
+        let stale = py.detach(|| claim.fail());
+        Ok(stale.map(|item| copied(py, &item.value)).transpose()?.map(Bound::unbind))
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {

@@ -100,6 +100,10 @@ fn class(error: &Error) -> &'static str {
         Error::LeaseRefused(_) => "LeaseRefused",
         Error::NoMemory { .. } => "NoMemory",
         Error::BufferTooSmall { .. } => "BufferTooSmall",
+        Error::NotResized { .. } => "NotResized",
+        Error::TooManyTags { .. } => "TooManyTags",
+        Error::Resting { .. } => "Resting",
+        Error::FailedElsewhere => "FailedElsewhere",
         // A kind that this binding does not know yet.
         _ => "Error",
     }
@@ -122,7 +126,8 @@ fn path_of(error: &Error) -> Option<&Path> {
         | Error::NetworkFilesystem { path, .. }
         | Error::NoSpace { path, .. }
         | Error::SeatsFull { path, .. }
-        | Error::NamespacesFull { path, .. } => Some(path),
+        | Error::NamespacesFull { path, .. }
+        | Error::NotResized { path, .. } => Some(path),
         _ => None,
     }
 }
@@ -161,12 +166,17 @@ fn note_fields(error: &Error, fields: &Bound<'_, PyDict>) -> PyResult<()> {
             fields.set_item("size", size)?;
             fields.set_item("limit", limit)
         }
+        Error::TooManyTags { found, limit } => {
+            fields.set_item("found", found)?;
+            fields.set_item("limit", limit)
+        }
         Error::NotANumber { found } => fields.set_item("found", found),
         Error::Overflow { value, .. } => fields.set_item("value", value),
         Error::Busy { stripe, waited } => {
             fields.set_item("stripe", stripe)?;
             fields.set_item("waited", waited.as_secs_f64())
         }
+        Error::Resting { left } => fields.set_item("left", left.as_secs_f64()),
         Error::TimedOut { waited } => fields.set_item("waited", waited.as_secs_f64()),
         Error::NamespacesFull { namespaces, .. } => fields.set_item("namespaces", namespaces),
         Error::NoMemory { needed } => fields.set_item("needed", needed),

@@ -1,7 +1,6 @@
 //! The conversion of times from and to Python.
 
-use crate::error::Outcome;
-use kennel::{Error, Expiry, SetOptions};
+use kennel::{Error, Expiry};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyFloat;
@@ -49,24 +48,6 @@ pub(crate) fn expiry(ttl: Option<Seconds>, expires_at: Option<f64>) -> PyResult<
 
 /// Later than the latest expiry that the engine stores, and still representable by the clock of every system.
 const FAR: Duration = Duration::from_secs(600 * 366 * 24 * 60 * 60);
-
-/// The options of a write. Times that are not given are the defaults of the namespace.
-pub(crate) fn how(
-    ttl: Option<Seconds>,
-    stale: Option<Seconds>,
-    expires_at: Option<f64>,
-    flags: u32,
-) -> Outcome<SetOptions> {
-    check_life(ttl, stale)?;
-    let mut how = SetOptions::new().flags(flags);
-    if let Some(expiry) = expiry(ttl, expires_at)? {
-        how = how.expiry(expiry);
-    }
-    if let Some(Seconds(stale)) = stale {
-        how = how.soft_expiry(Expiry::After(stale));
-    }
-    Ok(how)
-}
 
 /// Refuses a value that would become stale only after it has expired.
 pub(crate) fn check_life(ttl: Option<Seconds>, stale: Option<Seconds>) -> Result<(), Error> {

@@ -7,8 +7,10 @@
 #![allow(unsafe_code, reason = "Python calls the covers, and PyO3 has no safe way to define them")]
 
 use crate::bytes::Lent;
-use crate::expiry::{Seconds, how};
+use crate::expiry::Seconds;
+use crate::set_how::how;
 use crate::space::Space;
+use crate::tags::Tags;
 use pyo3::PyClass;
 use pyo3::panic::PanicException;
 use pyo3::pyclass::boolean_struct::True;
@@ -89,10 +91,15 @@ impl Cover for Set {
 
     fn call<'py>(space: &Space, given: Given<'_, 'py>) -> Option<PyResult<Bound<'py, PyAny>>> {
         let py = given.py;
-        let names = || [intern!(py, "key"), intern!(py, "value"), intern!(py, "ttl"), intern!(py, "stale")];
-        let [key, value, ttl, stale] = given.bind(3, names)?;
+        let names = || {
+            [intern!(py, "key"), intern!(py, "value"), intern!(py, "ttl"), intern!(py, "stale"), intern!(py, "tags")]
+        };
+        let [key, value, ttl, stale, tags] = given.bind(3, names)?;
         let (key, value) = (key?.extract::<Lent<'_, '_>>().ok()?, value?.extract::<Lent<'_, '_>>().ok()?);
-        let how = how(time(ttl)?, time(stale)?, None, 0).ok()?;
+        let mut how = how(time(ttl)?, time(stale)?, None, 0).ok()?;
+        if let Some(tags) = tags.filter(|tags| !tags.is_none()) {
+            how = Tags::of_sequence(tags)?.given_to(how);
+        }
         let stamp = space.store(py, key.as_ref(), value.as_ref(), &how).map_err(|failure| failure.exception(py));
         Some(stamp.and_then(|stamp| Ok(stamp.into_pyobject(py)?.into_any())))
     }

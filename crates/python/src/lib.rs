@@ -6,6 +6,7 @@
 mod bytes;
 mod cache;
 mod claim;
+mod create_how;
 mod entries;
 mod error;
 mod expiry;
@@ -19,8 +20,11 @@ mod item;
 mod open;
 mod options;
 mod paths;
+mod saved;
+mod set_how;
 mod space;
 mod stats;
+mod tags;
 mod task;
 
 use pyo3::prelude::*;
@@ -35,7 +39,7 @@ mod _kennel {
     #[pymodule_export]
     use super::cache::{Cache, Namespace};
     #[pymodule_export]
-    use super::claim::{Claim, Lock, Lookup};
+    use super::claim::{Claim, ClaimRequest, Lock, Lookup};
     #[pymodule_export]
     use super::entries::Entries;
     #[cfg(unix)]
@@ -46,9 +50,13 @@ mod _kennel {
     #[pymodule_export]
     use super::options::{default_path, destroy};
     #[pymodule_export]
+    use super::set_how::Moment;
+    #[pymodule_export]
     use super::space::Space;
     #[pymodule_export]
     use super::stats::record_size;
+    #[pymodule_export]
+    use super::tags::_tags;
     #[pymodule_export]
     use super::task::Task;
 
@@ -56,6 +64,8 @@ mod _kennel {
     const DEFAULT_CAPACITY: u64 = kennel::DEFAULT_CAPACITY;
     #[pymodule_export]
     const MAX_KEY: usize = kennel::MAX_KEY;
+    #[pymodule_export]
+    const MAX_TAGS: usize = kennel::MAX_TAGS;
 
     /// The version of the package, the same as that of the crate.
     #[pymodule_export]

@@ -14,7 +14,7 @@ use std::str::FromStr;
 type Set = fn(&mut Opening, &Given<'_, '_>) -> Outcome<()>;
 
 /// The options: their names in Python, and how they are set. `kennel.Cache` has a parameter for each.
-const OPTIONS: [(&str, Set); 19] = [
+const OPTIONS: [(&str, Set); 23] = [
     ("capacity", |to, given| to.engine(given.size()?, Options::capacity)),
     ("mean_item", |to, given| to.engine(given.size()?, Options::mean_item)),
     ("stripes", |to, given| to.engine(given.number()?, Options::stripes)),
@@ -23,6 +23,9 @@ const OPTIONS: [(&str, Set); 19] = [
     ("seats", |to, given| to.engine(given.number()?, Options::seats)),
     ("namespaces", |to, given| to.engine(given.number()?, Options::namespaces)),
     ("claims", |to, given| to.engine(given.number()?, Options::claims)),
+    ("tags", |to, given| to.engine(given.number()?, Options::tags)),
+    ("namespace_reads", |to, given| to.engine(given.flag()?, Options::namespace_reads)),
+    ("samples", |to, given| to.engine(given.flag()?, Options::samples)),
     ("mode", |to, given| to.engine(given.number()?, Options::mode)),
     ("after_crash", |to, given| to.engine(given.named()?, Options::after_crash)),
     ("on_mismatch", |to, given| to.engine(given.named()?, Options::on_mismatch)),
@@ -32,6 +35,7 @@ const OPTIONS: [(&str, Set); 19] = [
     ("lock_wait", |to, given| to.engine(given.is::<Seconds>("seconds or a timedelta")?.0, Options::lock_wait)),
     ("seed", |to, given| to.engine(given.is("a number from 0 to 18446744073709551615")?, Options::seed)),
     ("prefault", |to, given| to.engine(given.flag()?, Options::prefault)),
+    ("large_pages", |to, given| to.engine(given.named()?, Options::large_pages)),
     ("read_only", |to, given| given.flag().map(|yes| to.read_only = yes)),
     ("create", |to, given| given.flag().map(|yes| to.create = yes)),
 ];

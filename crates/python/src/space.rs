@@ -1,16 +1,18 @@
 //! The operations on keys, which a cache and a namespace have in common.
 
 use crate::bytes::{Bytes, LARGE, Lent, collect, copied, pairs, read, slices};
-use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, waiting};
+use crate::claim::{ClaimRequest, Lock, LockHow, Lookup};
+use crate::create_how::{CreateHow, DEFAULT_WAIT, waiting};
 use crate::entries::Entries;
 use crate::error::{Outcome, exception};
-use crate::expiry::{Seconds, check_life, expiry, how};
+use crate::expiry::{Seconds, expiry};
 use crate::handles::{Handles, UsedCache};
 use crate::id::{Id, item_id};
 use crate::item::{Item, Keys, Unchanged};
 use crate::open::UntilClosed;
+use crate::set_how::{Moment, how, life, with};
 use crate::stats;
-use crate::task::Task;
+use crate::tags::Tags;
 use kennel::{Cache, Changed, Error, Invalidation, SetOptions, Stamp, Swap};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -18,21 +20,22 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyMemoryView, PySlice};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// The documentation of the options of every method that stores a value.
-macro_rules! life {
-    () => {
-        ":param ttl: time to live: seconds, or a ``timedelta``, until the value expires. The default is that of the \
-            namespace; without one the value does not expire.\n\
-        :param stale: seconds, or a ``timedelta``, until the value is stale. Then one caller of ``get_or_create`` \
-            creates a new value, and all others continue to use this one. At most ``ttl``.\n\
-        :param expires_at: the time at which the value expires, in seconds since 1970, instead of ``ttl``.\n\
-        :param flags: a number from 0 to 2**32 - 1 that is stored with the value; default 0."
-    };
-}
-
 /// The operations on keys, which a cache and a namespace have in common.
 #[pyclass(module = "kennel._kennel", subclass, weakref, frozen)]
 pub(crate) struct Space(UntilClosed<Handles>);
+
+/// The outcome of a swap: the new stamp, None without a value, or False.
+fn swapped(py: Python<'_>, outcome: Swap) -> Outcome<Bound<'_, PyAny>> {
+    Ok(match outcome {
+        Swap::Stored(stamp) => stamp.0.into_pyobject(py).map_err(PyErr::from)?.into_any(),
+        Swap::Absent => py.None().into_bound(py),
+        _ => PyBool::new(py, false).to_owned().into_any(),
+    })
+}
+
+fn invalidation(soft: bool) -> Invalidation {
+    if soft { Invalidation::Soft } else { Invalidation::Hard }
+}
 
 fn closed() -> PyErr {
     PyValueError::new_err("the cache is closed")
@@ -218,7 +221,7 @@ impl Space {
     }
 
     #[doc = concat!("Stores a value. Returns its stamp, a number that ``compare_and_swap`` compares.\n\n", life!())]
-    #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
+    #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0, as_of = None, tags = None))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn set(
         &self,
@@ -229,8 +232,17 @@ impl Space {
         stale: Option<Seconds>,
         expires_at: Option<f64>,
         flags: u32,
+        as_of: Option<PyRef<'_, Moment>>,
+        tags: Option<Tags<'_>>,
     ) -> Outcome<u64> {
-        self.store(py, key.as_ref(), value.as_ref(), &how(ttl, stale, expires_at, flags)?)
+        self.store(py, key.as_ref(), value.as_ref(), &with(how(ttl, stale, expires_at, flags), as_of, tags)?)
+    }
+
+    /// Returns the present moment, for a value that is computed first and stored later with ``as_of``: what was invalidated
+    /// in between does not come to life. ``get_or_create`` does so by itself.
+    fn moment(&self, py: Python<'_>) -> Outcome<Moment> {
+        let cache = self.cache(py)?;
+        Ok(Moment(py.detach(|| cache.moment())?))
     }
 
     fn __setitem__(&self, py: Python<'_>, key: Bytes<'_>, value: Bytes<'_>) -> Outcome<()> {
@@ -238,7 +250,7 @@ impl Space {
     }
 
     #[doc = concat!("Stores a value only if the key has none. Returns whether it was stored.\n\n", life!())]
-    #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
+    #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0, as_of = None, tags = None))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn add(
         &self,
@@ -249,14 +261,16 @@ impl Space {
         stale: Option<Seconds>,
         expires_at: Option<f64>,
         flags: u32,
+        as_of: Option<PyRef<'_, Moment>>,
+        tags: Option<Tags<'_>>,
     ) -> Outcome<bool> {
-        let (cache, how) = (self.cache(py)?, how(ttl, stale, expires_at, flags)?);
+        let (cache, how) = (self.cache(py)?, with(how(ttl, stale, expires_at, flags), as_of, tags)?);
         let (key, value) = (key.as_ref(), value.as_ref());
         Ok(py.detach(|| cache.add(key, value, &how))?)
     }
 
     #[doc = concat!("Stores a value only if the key already has one. Returns whether it was stored.\n\n", life!())]
-    #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
+    #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0, as_of = None, tags = None))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn replace(
         &self,
@@ -267,8 +281,10 @@ impl Space {
         stale: Option<Seconds>,
         expires_at: Option<f64>,
         flags: u32,
+        as_of: Option<PyRef<'_, Moment>>,
+        tags: Option<Tags<'_>>,
     ) -> Outcome<bool> {
-        let (cache, how) = (self.cache(py)?, how(ttl, stale, expires_at, flags)?);
+        let (cache, how) = (self.cache(py)?, with(how(ttl, stale, expires_at, flags), as_of, tags)?);
         let (key, value) = (key.as_ref(), value.as_ref());
         Ok(py.detach(|| cache.replace(key, value, &how))?)
     }
@@ -279,7 +295,7 @@ impl Space {
         :param stamp: the stamp from :attr:`kennel.Item.stamp`, or from the call that stored the value.\n",
         life!()
     )]
-    #[pyo3(signature = (key, stamp, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
+    #[pyo3(signature = (key, stamp, value, ttl = None, *, stale = None, expires_at = None, flags = 0, as_of = None, tags = None))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn compare_and_swap<'py>(
         &self,
@@ -291,14 +307,34 @@ impl Space {
         stale: Option<Seconds>,
         expires_at: Option<f64>,
         flags: u32,
+        as_of: Option<PyRef<'_, Moment>>,
+        tags: Option<Tags<'_>>,
     ) -> Outcome<Bound<'py, PyAny>> {
-        let (cache, how) = (self.cache(py)?, how(ttl, stale, expires_at, flags)?);
+        let (cache, how) = (self.cache(py)?, with(how(ttl, stale, expires_at, flags), as_of, tags)?);
         let (key, value, stamp) = (key.as_ref(), value.as_ref(), Stamp(stamp));
-        Ok(match py.detach(|| cache.compare_and_swap(key, stamp, value, &how))? {
-            Swap::Stored(stamp) => stamp.0.into_pyobject(py).map_err(PyErr::from)?.into_any(),
-            Swap::Absent => py.None().into_bound(py),
-            _ => PyBool::new(py, false).to_owned().into_any(),
-        })
+        swapped(py, py.detach(|| cache.compare_and_swap(key, stamp, value, &how))?)
+    }
+
+    /// Replaces the value of a key only if it has this stamp, and nothing else: the item keeps its expiry, its flags, and its
+    /// tags with their age. Returns what ``compare_and_swap`` returns.
+    ///
+    /// :param stamp: the stamp from :attr:`kennel.Item.stamp`, or from the call that stored the value.
+    fn swap_value<'py>(
+        &self,
+        py: Python<'py>,
+        key: Bytes<'_>,
+        stamp: u64,
+        value: Bytes<'_>,
+    ) -> Outcome<Bound<'py, PyAny>> {
+        let (cache, key, value) = (self.cache(py)?, key.as_ref(), value.as_ref());
+        swapped(py, py.detach(|| cache.swap_value(key, Stamp(stamp), value))?)
+    }
+
+    /// Moves an item to another key, with its expiry, its flags, and its tags with their age. Returns whether there was one.
+    /// What the other key had is replaced. For a moment both keys have the value.
+    fn rename(&self, py: Python<'_>, key: Bytes<'_>, to: Bytes<'_>) -> Outcome<bool> {
+        let (cache, key, to) = (self.cache(py)?, key.as_ref(), to.as_ref());
+        Ok(py.detach(|| cache.rename(key, to))?)
     }
 
     /// Adds to a number that is stored as decimal text. Returns the new number, or None if the key has no value and
@@ -308,7 +344,8 @@ impl Space {
     ///     :class:`kennel.Overflow`.
     /// :param initial: what is stored, and returned, if the key has no value. ``delta`` is not added to it.
     /// :param ttl: when such a first number expires; a number that is there keeps its expiry.
-    #[pyo3(signature = (key, delta = 1, *, initial = None, ttl = None))]
+    /// :param tags: the tags of such a first number; a number that is there keeps its tags.
+    #[pyo3(signature = (key, delta = 1, *, initial = None, ttl = None, tags = None))]
     fn incr(
         &self,
         py: Python<'_>,
@@ -316,8 +353,9 @@ impl Space {
         delta: u64,
         initial: Option<u64>,
         ttl: Option<Seconds>,
+        tags: Option<Tags<'_>>,
     ) -> Outcome<Option<u64>> {
-        let (cache, how, key) = (self.cache(py)?, how(ttl, None, None, 0)?, key.as_ref());
+        let (cache, how, key) = (self.cache(py)?, with(how(ttl, None, None, 0), None, tags)?, key.as_ref());
         Ok(py.detach(|| match initial {
             None => cache.incr(key, delta),
             Some(initial) => cache.incr_or(key, delta, initial, &how).map(Some),
@@ -331,7 +369,8 @@ impl Space {
     ///     :class:`kennel.Overflow`.
     /// :param initial: as for :meth:`incr`.
     /// :param ttl: as for :meth:`incr`.
-    #[pyo3(signature = (key, delta = 1, *, initial = None, ttl = None))]
+    /// :param tags: as for :meth:`incr`.
+    #[pyo3(signature = (key, delta = 1, *, initial = None, ttl = None, tags = None))]
     fn decr(
         &self,
         py: Python<'_>,
@@ -339,8 +378,9 @@ impl Space {
         delta: u64,
         initial: Option<u64>,
         ttl: Option<Seconds>,
+        tags: Option<Tags<'_>>,
     ) -> Outcome<Option<u64>> {
-        let (cache, how, key) = (self.cache(py)?, how(ttl, None, None, 0)?, key.as_ref());
+        let (cache, how, key) = (self.cache(py)?, with(how(ttl, None, None, 0), None, tags)?, key.as_ref());
         Ok(py.detach(|| match initial {
             None => cache.decr(key, delta),
             Some(initial) => cache.decr_or(key, delta, initial, &how).map(Some),
@@ -376,7 +416,8 @@ impl Space {
         :param items: a mapping, or an iterable of pairs of key and value.\n",
         life!()
     )]
-    #[pyo3(signature = (items, ttl = None, *, stale = None, expires_at = None, flags = 0))]
+    #[pyo3(signature = (items, ttl = None, *, stale = None, expires_at = None, flags = 0, as_of = None, tags = None))]
+    #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn set_multi<'py>(
         &self,
         py: Python<'py>,
@@ -385,8 +426,10 @@ impl Space {
         stale: Option<Seconds>,
         expires_at: Option<f64>,
         flags: u32,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        let (cache, how) = (self.cache(py)?, how(ttl, stale, expires_at, flags)?);
+        as_of: Option<PyRef<'_, Moment>>,
+        tags: Option<Tags<'_>>,
+    ) -> Outcome<Bound<'py, PyDict>> {
+        let (cache, how) = (self.cache(py)?, with(how(ttl, stale, expires_at, flags), as_of, tags)?);
         let given = pairs(items)?;
         let items = given.iter().map(|(_, key, value)| (key.as_ref(), value.as_ref())).collect::<Vec<_>>();
         let results = py.detach(|| cache.set_multi(&items, &how));
@@ -454,8 +497,19 @@ impl Space {
     #[pyo3(signature = (*, soft = false))]
     fn invalidate(&self, py: Python<'_>, soft: bool) -> Outcome<()> {
         let cache = self.cache(py)?;
-        let how = if soft { Invalidation::Soft } else { Invalidation::Hard };
-        Ok(py.detach(|| cache.invalidate(how))?)
+        Ok(py.detach(|| cache.invalidate(invalidation(soft)))?)
+    }
+
+    /// Invalidates all values of the file that bear one of these tags, in all namespaces, immediately and for every process.
+    /// A value whose creation has begun is covered, even if its creator names the tag only at the end.
+    ///
+    /// :param tags: the names of tags.
+    /// :param soft: make the values stale instead of removing them, so that each is used until a new one has been
+    ///     created; default False.
+    #[pyo3(signature = (tags, *, soft = false))]
+    fn invalidate_tags(&self, py: Python<'_>, tags: Tags<'_>, soft: bool) -> Outcome<()> {
+        let (cache, names) = (self.cache(py)?, slices(tags.names()));
+        Ok(py.detach(|| cache.invalidate_tags(&names, invalidation(soft)))?)
     }
 
     /// Returns whether a caller in any process currently creates or locks a key.
@@ -484,39 +538,31 @@ impl Space {
     /// :param nonblocking: raise :class:`kennel.Busy` instead of waiting for the lock of the stripe; default False.
     /// :param or_uncached: if the cache fails, give the right to create the value without storing it, instead of
     ///     raising an error: see :attr:`kennel.Claim.uncached`. Default False.
+    /// :param on_error: ``stale``: :meth:`kennel.Claim.fail` returns the stale value, if there is one; ``raise`` (default).
+    /// :param retry_after: after ``fail`` nobody creates the value for some seconds: the first pause, and the longest.
+    /// :param share_failure: raise :class:`kennel.FailedElsewhere` if the creation fails for which this caller waits.
+    /// :param resilient: all three, with pauses of 1 to 30 seconds, and ``or_uncached``.
+    /// :param tags: the names of tags of the created value, or of the remembered absence, at most
+    ///     :data:`kennel.MAX_TAGS`. :meth:`kennel.Claim.store` may add others.
     #[pyo3(
-        signature = (
-            key, *, ttl = None, stale = None, absence_ttl = None, wait = DEFAULT_WAIT, unprotected = false,
-            claim_max_age = None, early_refresh = None, flags = 0, task = None, nonblocking = false, or_uncached = false
-        ),
+        signature = (key, **how),
         text_signature = "($self, key, *, ttl=None, stale=None, absence_ttl=None, wait=30.0, unprotected=False, \
                           claim_max_age=None, early_refresh=None, flags=0, task=None, nonblocking=False, \
-                          or_uncached=False)"
+                          or_uncached=False, on_error='raise', retry_after=None, share_failure=False, \
+                          resilient=False, tags=None)"
     )]
-    #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
-    fn claim(
-        &self,
-        py: Python<'_>,
-        key: Bytes<'_>,
-        ttl: Option<Seconds>,
-        stale: Option<Seconds>,
-        absence_ttl: Option<Seconds>,
-        wait: Option<Seconds>,
-        unprotected: bool,
-        claim_max_age: Option<Seconds>,
-        early_refresh: Option<f64>,
-        flags: u32,
-        task: Option<PyRef<'_, Task>>,
-        nonblocking: bool,
-        or_uncached: bool,
-    ) -> Outcome<Lookup> {
-        check_life(ttl, stale)?;
-        let task = task.map(|task| task.0);
-        let how =
-            CreateHow { ttl, stale, absence_ttl, unprotected, claim_max_age, early_refresh, flags, task, or_uncached };
+    fn claim(&self, py: Python<'_>, key: Bytes<'_>, how: Option<&Bound<'_, PyDict>>) -> Outcome<Lookup> {
+        let how = CreateHow::take(py, how)?;
         let used = self.0.enter(py).ok_or_else(closed)?;
-        let cache = if nonblocking { &used.nonblocking } else { &used.cache };
-        Lookup::find(py, cache, &key, &how, waiting(wait), used.cache.lock_wait())
+        let cache = if how.nonblocking { &used.nonblocking } else { &used.cache };
+        Lookup::find(py, cache, &key, &how, used.cache.lock_wait())
+    }
+
+    /// Begins a ``claim`` with the same parameters for a coroutine, which asks for the answer until there is one.
+    #[pyo3(signature = (key, **how))]
+    fn _request(&self, py: Python<'_>, key: Bytes<'_>, how: Option<&Bound<'_, PyDict>>) -> Outcome<ClaimRequest> {
+        let how = CreateHow::take(py, how)?;
+        ClaimRequest::new(&*self.cache(py)?, &key, &how)
     }
 
     /// Returns the lock of a key, a :class:`kennel.Lock`, for use in a ``with`` block or with ``acquire``. It excludes

@@ -2,7 +2,10 @@
 
 use crate::expiry::unix_time;
 use crate::paths;
-use kennel::{Counters, Entry, Problem, Repair, Sample, Stats, StripeStats, Verification};
+use kennel::{
+    Counters, Entry, NamespaceReads, Problem, Repair, Resized, Sample, Stats, StripeStats, Times, Verification,
+};
+use kennel_stream::Loaded;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyModule};
 
@@ -43,13 +46,33 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
             items,
             used_bytes,
             largest_record,
+            tags,
             seats,
-            members
+            members,
+            small_bytes_in,
+            small_size,
+            main_bytes_in,
+            main_size
         ],
         path = paths::path(py, &stats.path)?,
         limit = limit,
-        counters = counters(py, &stats.counters)?
+        counters = counters(py, &stats.counters)?,
+        times = times(py, &stats.times)?,
+        namespace_reads =
+            stats.namespace_reads.iter().map(|reads| namespace_reads(py, reads)).collect::<PyResult<Vec<_>>>()?
     )
+}
+
+fn times<'py>(py: Python<'py>, times: &Times) -> PyResult<Bound<'py, PyAny>> {
+    let fields = PyDict::new(py);
+    for (name, histogram) in times.iter() {
+        fields.set_item(name, instance!(py, Histogram, histogram, [counts], sum = histogram.sum.as_secs_f64())?)?;
+    }
+    instance(py, "Times", &fields)
+}
+
+fn namespace_reads<'py>(py: Python<'py>, reads: &NamespaceReads) -> PyResult<Bound<'py, PyAny>> {
+    instance!(py, NamespaceReads, reads, [name, hits, misses])
 }
 
 fn counters<'py>(py: Python<'py>, counters: &Counters) -> PyResult<Bound<'py, PyAny>> {
@@ -65,7 +88,7 @@ pub(crate) fn sample<'py>(py: Python<'py>, sample: &Sample) -> PyResult<Bound<'p
     for (name, value) in &sample.labels {
         labels.set_item(name, value)?;
     }
-    instance!(py, Sample, sample, [name, help, value], kind = sample.kind.name(), labels = labels)
+    instance!(py, Sample, sample, [name, family, help, value], kind = sample.kind.name(), labels = labels)
 }
 
 pub(crate) fn entry<'py>(py: Python<'py>, entry: &Entry) -> PyResult<Bound<'py, PyAny>> {
@@ -73,7 +96,7 @@ pub(crate) fn entry<'py>(py: Python<'py>, entry: &Entry) -> PyResult<Bound<'py, 
         py,
         Entry,
         entry,
-        [value_len, record_len, flags, marks],
+        [value_len, record_len, flags, marks, tags],
         key = PyBytes::new(py, &entry.key),
         namespace = entry.namespace.as_deref(),
         stamp = entry.stamp.0,
@@ -100,6 +123,17 @@ fn repair<'py>(py: Python<'py>, repair: &Repair) -> PyResult<Bound<'py, PyAny>> 
     instance!(py, Repair, repair, [by_seat, by_pid, intent])
 }
 
+pub(crate) fn resized<'py>(py: Python<'py>, resized: &Resized) -> PyResult<Bound<'py, PyAny>> {
+    instance!(
+        py,
+        Resized,
+        resized,
+        [capacity_before, capacity, items_before, items, voided],
+        took = resized.took.as_secs_f64(),
+        closed_for = resized.closed_for.as_secs_f64()
+    )
+}
+
 pub(crate) fn verification<'py>(py: Python<'py>, found: &Verification) -> PyResult<Bound<'py, PyAny>> {
     let problems = found.problems.iter().map(|one| problem(py, one)).collect::<PyResult<Vec<_>>>()?;
     instance!(py, Verification, found, [stripes, unchecked, records], problems = problems)
@@ -109,8 +143,20 @@ fn problem<'py>(py: Python<'py>, problem: &Problem) -> PyResult<Bound<'py, PyAny
     instance!(py, Problem, problem, [stripe, invariant, detail])
 }
 
-/// How many bytes of a cache's capacity an item takes, from the lengths of its key and its value in bytes.
+pub(crate) fn loaded<'py>(py: Python<'py>, loaded: &Loaded) -> PyResult<Bound<'py, PyAny>> {
+    instance!(
+        py,
+        Loaded,
+        loaded.tally,
+        [stored, kept, expired, tagged, no_room, too_large, no_namespace],
+        missing = loaded.missing()
+    )
+}
+
+/// How many bytes of a cache's capacity an item takes, from the lengths of its key and its value in bytes and the number
+/// of its tags.
 #[pyfunction]
-pub(crate) fn record_size(key_len: usize, value_len: usize) -> u64 {
-    kennel::record_size(key_len, value_len)
+#[pyo3(signature = (key_len, value_len, tags=0))]
+pub(crate) fn record_size(key_len: usize, value_len: usize, tags: usize) -> u64 {
+    kennel::tagged_record_size(key_len, value_len, tags)
 }

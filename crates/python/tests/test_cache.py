@@ -83,7 +83,7 @@ def test_wrong_arguments_are_told(cache, call, message):
 def test_methods_tell_their_signatures():
     assert str(inspect.signature(kennel.Cache.get)) == "(self, /, key, default=None)"
     assert list(inspect.signature(kennel.Cache.set).parameters)[1:] == [
-        "key", "value", "ttl", "stale", "expires_at", "flags"
+        "key", "value", "ttl", "stale", "expires_at", "flags", "as_of", "tags"
     ]
     assert kennel.Cache.get.__doc__ == "Returns the value of a key, or ``default`` if the key has no value."
     with pytest.raises(TypeError, match="'get' requires|doesn't apply"):
@@ -276,6 +276,7 @@ def test_the_statistics_count(cache):
     assert stats.counters.evictions == 0
     assert stats.path == cache.path and stats.limit == "nothing"
     assert stats.used_bytes == kennel.record_size(3, 5)
+    assert kennel.record_size(3, 5, tags=5) == kennel.record_size(3, 5) + 48
     stripes = cache.stripe_stats()
     assert len(stripes) == stats.stripes
     assert sum(stripe.items for stripe in stripes) == 1

@@ -320,3 +320,14 @@ def test_early_creation_happens_before_the_end(cache):
     for _ in range(20):
         cache.get_or_create("key", create, ttl=60, early_refresh=1e-9)
     assert len(created) == 20
+
+
+def test_an_option_that_does_not_exist_is_named(cache):
+    for how in ({"tll": 1}, {"ttl": 1, "tags": ["t"], "tll": None}):
+        with pytest.raises(TypeError, match="tll"):
+            cache.claim("key", **how)
+    assert not cache.is_claimed("key")
+    everything = dict.fromkeys(["ttl", "stale", "absence_ttl", "wait", "claim_max_age", "early_refresh", "task", "tags"])
+    flags = dict.fromkeys(["unprotected", "nonblocking", "or_uncached", "share_failure", "resilient"], False)
+    claim = cache.claim("key", **everything, **flags, flags=7, on_error="raise", retry_after=None).claim
+    assert claim.store("value") and cache.get_item("key").flags == 7

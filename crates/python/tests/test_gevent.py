@@ -159,3 +159,42 @@ gevent.joinall([gevent.spawn(visit, int(sys.argv[2]) * 100 + n) for n in range(2
     ]
     assert [child.wait(120) for child in children] == [0] * 3
     assert cache.get("created") == b"50"
+
+
+def test_waiting_greenlets_share_a_failure_if_they_want(path):
+    told = run(
+        path,
+        """
+tried = []
+def fails():
+    tried.append(1)
+    gevent.sleep(0.3)
+    raise OSError("down")
+first = gevent.spawn(cache.get_or_create, "key", fails, retry_after=(60, 60))
+gevent.sleep(0.05)
+jobs = [gevent.spawn(cache.get_or_create, "key", fails, share_failure=True) for _ in range(5)]
+jobs += [gevent.spawn(cache.get_or_create_multi, ["key"], fails, resilient=True) for _ in range(5)]
+gevent.joinall([first, *jobs])
+print(type(first.exception).__name__, {type(job.exception).__name__ for job in jobs}, len(tried))
+""",
+    )
+    assert told == "OSError {'FailedElsewhere'} 1\n"
+
+
+def test_greenlets_use_tags(path):
+    told = run(
+        path,
+        """
+def create():
+    gevent.sleep(0.2)
+    return kennel.Created("value", tags=["t"])
+job = gevent.spawn(cache.get_or_create, "key", create)
+gevent.sleep(0.05)
+cache.invalidate_tags(["t"])
+print(job.get(), "key" in cache)
+print(cache.get_or_create("key", create), "key" in cache)
+cache.invalidate_tags(["t"])
+print("key" in cache)
+""",
+    )
+    assert told == "b'value' False\nb'value' True\nFalse\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import time
+from datetime import timedelta
 
 import kennel
 import pytest
@@ -38,6 +40,23 @@ def test_a_namespaces_times_hold_for_what_says_nothing(cache):
     assert item.expires - item.soft_expires == pytest.approx(5, abs=0.1)
 
 
+def test_a_value_lives_as_long_as_it_is_read(cache):
+    sessions = cache.namespace("sessions", ttl=7200, idle=timedelta(hours=1))
+    sessions.set("4f2a", "Ada")
+    assert sessions.get_item("4f2a").expires - time.time() == pytest.approx(3600, abs=60)
+    sessions.set("4f2a", "Ada", ttl=60)
+    assert sessions.get_item("4f2a").expires - time.time() == pytest.approx(60, abs=50)
+    # The file keeps the times of who was first, and another process gets the namespace as it is.
+    pickle.loads(pickle.dumps(sessions)).set("other", "Grace")
+    cache.namespace("sessions", idle=10).set("third", "Alan")
+    for key in "other", "third":
+        assert sessions.get_item(key).expires - time.time() == pytest.approx(3600, abs=60)
+    # Whatever it says, a value does not outlive its time to live.
+    bounded = cache.namespace("bounded", ttl=60, idle=3600)
+    bounded.set("key", "value")
+    assert bounded.get_item("key").expires - time.time() == pytest.approx(60, abs=50)
+
+
 def test_a_soft_invalidation_makes_values_stale(cache):
     namespace = cache.namespace("pages")
     namespace.set("key", "old")
@@ -71,3 +90,38 @@ def test_namespaces_close_with_their_cache_and_open_again_from_a_pickle(cache):
     cache.close()
     with pytest.raises(ValueError, match="closed"):
         namespace.get("1")
+
+
+def test_what_was_invalidated_since_a_moment_is_not_stored(cache):
+    pages = cache.namespace("pages")
+    for space in (cache, pages):
+        moment = space.moment()
+        assert space.set("key", "value", as_of=moment) != 0
+        cache.invalidate(soft=True)
+        assert space.set("key", "late", as_of=moment) == 0
+        assert not space.add("absent", "late", as_of=moment) and not space.replace("key", "late", as_of=moment)
+        stamp = space.get_item("key").stamp
+        assert space.compare_and_swap("key", stamp, "late", as_of=moment) is False
+        assert space.set_multi({"key": "late", "absent": "late"}, as_of=moment) == {}
+        assert space.get("key") == b"value" and space.get("absent") is None
+    with pytest.raises(kennel.BadOption, match="another namespace"):
+        cache.set("key", "value", as_of=pages.moment())
+
+
+def test_a_removed_namespace_makes_room_and_leaves_nothing(tmp_path):
+    with kennel.Cache(tmp_path / "cache", capacity="1M", namespaces=1) as cache:
+        old = cache.namespace("old", ttl=60)
+        old["key"] = "value"
+        with pytest.raises(kennel.NamespacesFull):
+            cache.namespace("new")
+        assert cache.remove_namespace("old") and not cache.remove_namespace("old")
+        assert cache.namespaces() == [] and old.get("key") is None
+        new = cache.namespace("new")
+        assert list(new) == [] and cache.namespaces() == ["new"]
+        with pytest.raises(kennel.NamespacesFull):
+            old.set("key", "late")
+        cache.remove_namespace("new")
+        old.set("key", "again")
+        assert cache.namespaces() == ["old"] and old.get("key") == b"again"
+        with pytest.raises(ValueError):
+            cache.remove_namespace("")

@@ -161,9 +161,17 @@ def test_whatever_is_public_in_the_far_tier_is_documented():
             assert member.startswith("_") or inspect.getdoc(what), f"{name}.{member}"
 
 
-@pytest.mark.parametrize("name", ["Stats", "StripeStats", "Repair", "Verification"])
+@pytest.mark.parametrize("name", ["Stats", "StripeStats", "NamespaceReads", "Repair", "Verification"])
 def test_the_statistics_have_the_fields_of_the_engines(name):
     source = (ENGINE / "api" / "stats.rs").read_text()
+    body = re.search(rf"pub struct {name} \{{\n(.*?)\n\}}", source, re.DOTALL).group(1)
+    fields = re.findall(r"^    pub (\w+):", body, re.MULTILINE)
+    assert sorted(fields) == sorted(field.name for field in dataclasses.fields(getattr(kennel, name)))
+
+
+@pytest.mark.parametrize("name", ["Times", "Histogram"])
+def test_the_times_have_the_fields_of_the_engines(name):
+    source = (ENGINE / "store" / "histograms.rs").read_text()
     body = re.search(rf"pub struct {name} \{{\n(.*?)\n\}}", source, re.DOTALL).group(1)
     fields = re.findall(r"^    pub (\w+):", body, re.MULTILINE)
     assert sorted(fields) == sorted(field.name for field in dataclasses.fields(getattr(kennel, name)))

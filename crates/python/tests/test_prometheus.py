@@ -51,6 +51,29 @@ def test_both_text_formats_are_read_by_stock_parsers(cache, registry):
         assert [sample.value for sample in samples if sample.name == "kennel_sets_total"] == [1]
 
 
+def test_histograms_and_namespaces_are_exported(tmp_path, registry):
+    cache = kennel.Cache(tmp_path / "named.cache", capacity=8 << 20, namespace_reads=True)
+    pages = cache.namespace('a "name"')
+    pages.get_or_create("key", lambda: b"value")
+    for _ in range(1600):
+        pages.get("key")
+    stats = cache.stats()
+    (reads,) = stats.namespace_reads
+    assert reads.name == 'a "name"' and reads.hits > 800
+    assert sum(stats.times.creation.counts) == 1 and stats.times.creation.sum > 0
+    assert len(stats.times.lock_wait.counts) == 16 and stats.times.claim_wait.sum == 0
+    registry.register(kennel.prometheus.Collector({"pages": cache}))
+    plain = list(parser.text_string_to_metric_families(prometheus_client.generate_latest(registry).decode()))
+    strict = list(openmetrics_parser.text_string_to_metric_families(exposition.generate_latest(registry).decode()))
+    for families in (plain, strict):
+        (creation,) = [family for family in families if family.name == "kennel_creation_seconds"]
+        assert creation.type == "histogram"
+        found = {sample.labels.get("le", sample.name): sample.value for sample in creation.samples}
+        assert found["+Inf"] == found["kennel_creation_seconds_count"] == 1 and len(found) == 18
+    label = {"cache": "pages", "namespace": 'a "name"', "result": "hit"}
+    assert registry.get_sample_value("kennel_namespace_gets_total", label) == reads.hits
+
+
 def test_files_come_and_go(path, registry):
     registry.register(kennel.prometheus.Collector({"pages": path}))
 

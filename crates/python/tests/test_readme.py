@@ -66,23 +66,36 @@ def test_the_dogpile_examples(tmp_path, program):
 
 
 def test_the_django_example(tmp_path):
-    settings, use = under("Django")
+    settings, *uses = under("Django")
     location = "/var/cache/mysite/django.kennel"
     assert location in settings
     settings = settings.replace(location, (tmp_path / "django.kennel").as_posix())
-    program = f"{settings}\nfrom django.conf import settings\nsettings.configure(CACHES=CACHES)\n{use}"
-    found = run(program, tmp_path)
-    assert found.returncode == 0, found.stderr
+    program = f"{settings}\nfrom django.conf import settings\nsettings.configure(CACHES=CACHES)\n"
+    for use in uses:
+        found = run(program + use, tmp_path)
+        assert found.returncode == 0, found.stderr
     assert (tmp_path / "django.kennel").exists()
 
 
+def test_the_examples_of_the_page_about_tags(tmp_path):
+    (plain, site) = (code for heading, code in examples(PYTHON.parents[1] / "docs" / "tags.md"))
+    found = run(plain, tmp_path)
+    assert found.returncode == 0, found.stderr
+    caches = {"default": {"BACKEND": "kennel.django.KennelCache", "LOCATION": str(tmp_path / "site.kennel")}}
+    begin = f"import kennel\nfrom django.conf import settings\nsettings.configure(CACHES={caches!r})\n"
+    found = run(f"{begin}{site}assert cache.get('page:/sale') is None and cache.get('page:/new')\n", tmp_path)
+    assert found.returncode == 0, found.stderr
+
+
 def test_the_examples_of_the_far_tier(tmp_path, server):
-    plain, region, site = under("Redis and Valkey")
+    plain, memoized, region, site = under("Redis and Valkey")
+    # It goes on where the first one ends.
+    memoized = plain + memoized
     site += (
         "\nfrom django.conf import settings\nsettings.configure(CACHES=CACHES)\n"
         "from django.core.cache import cache\ncache.set('a', 1)\nassert cache.get('a') == 1\n"
     )
-    for program in (plain, region, site):
+    for program in (plain, memoized, region, site):
         assert "redis://10.0.0.5" in program and "/dev/shm/" in program
         found = run(program.replace("redis://10.0.0.5", server.url).replace("/dev/shm/", f"{tmp_path}/"), tmp_path)
         assert found.returncode == 0, found.stderr
@@ -90,9 +103,9 @@ def test_the_examples_of_the_far_tier(tmp_path, server):
 
 
 def test_every_example_of_the_readme_is_run():
-    assert [name for name, _ in README.values()] == ["Plain Python"] * 4 + ["Prometheus"] + ["dogpile.cache"] * 2 + [
+    assert [name for name, _ in README.values()] == ["Plain Python"] * 5 + ["Prometheus"] + ["dogpile.cache"] * 2 + [
         "Django"
-    ] * 2 + ["Redis and Valkey"] * 3 + ["In tests"]
+    ] * 3 + ["Redis and Valkey"] * 4 + ["In tests"]
 
 
 @pytest.mark.parametrize("program", [code for _, code in examples(PYTHON / "docs" / "coming-from.md")])

@@ -54,6 +54,12 @@ class KennelTest < Minitest::Test
     assert_nil @cache["short"]
     @cache.set("a", "1", flags: 5)
     assert_equal({ "a" => "1" }, @cache.get_multi("a", "none"))
+    @cache["bytes"] = "\0\xFF".b
+    @cache["empty"] = ""
+    expected = { "bytes" => "\0\xFF", "a" => "1", "empty" => "" }
+    assert_equal(expected, @cache.get_multi(["bytes", "none"], "a", "empty", "a"))
+    assert_equal({}, @cache.get_multi)
+    assert_raises(TypeError) { @cache.get_multi("a", 1) }
     refute @cache.add("a", "2")
     assert @cache.replace("a", "3", ttl: Kennel::NEVER)
     assert @cache.touch("a", ttl: 0.02)
@@ -62,6 +68,65 @@ class KennelTest < Minitest::Test
     assert_raises(ArgumentError) { @cache.set("a", "b", ttl: -1) }
     assert_raises(TypeError) { @cache.set("a", 5) }
     assert_raises(TypeError) { @cache.get(nil) }
+  end
+
+  def test_many_keys
+    values = { "a" => "1", "" => "", "é" => "x" * 100_000 }
+    assert_equal values, @cache.set_multi(values, ttl: 60, flags: 3)
+    @cache.set_multi([["a", "2"], ["a", "last"]])
+    assert_equal values.merge("a" => "last"), @cache.get_multi(values.keys)
+    assert_equal 3, @cache.delete_multi("none", values.keys, "a")
+    assert_equal 0, @cache.delete_multi(values.keys)
+    assert_equal [{}, 0, {}], [@cache.set_multi({}), @cache.delete_multi, @cache.get_multi]
+    assert_code(:key_too_long) { @cache.set_multi({ "a" => "1", "x" * 70_000 => "2", "b" => "3" }) }
+    assert_equal({ "a" => "1", "b" => "3" }, @cache.get_multi("a", "b"))
+    assert_raises(TypeError) { @cache.set_multi({ "a" => 5 }) }
+    assert_raises(TypeError) { @cache.delete_multi("a", 5) }
+    assert_equal 2, @cache.delete_multi(%w[a b])
+    # What is collected meanwhile is not needed any more.
+    GC.stress = true
+    @cache.set_multi({ "a#{1}" => "b#{1}" }, tags: ["c#{1}"])
+    assert_equal 1, @cache.delete_multi("a#{1}")
+  ensure
+    GC.stress = false
+  end
+
+  def test_tags
+    pages = @cache.namespace("pages")
+    lost = ->(*keys) { keys.reject { |key| pages.key?(key) } }
+    pages.set("a", "1", tags: ["user:7", "größe"])
+    pages.set_multi({ "b" => "2", "c" => "3" }, tags: "user:8", ttl: 60)
+    assert pages.add("d", "4", tags: [:all])
+    pages["e"] = "5"
+    assert pages.replace("e", "6", tags: ["user:9"])
+    pages.incr("f", 1, initial: 1, tags: ["user:10"])
+    assert_equal "made", pages.fetch("g", tags: ["user:11"]) { "made" }
+    pages.set("h", "8", tags: [])
+    @cache.invalidate_tags
+    @cache.invalidate_tags("user:12")
+    assert_empty lost.call("a", "b", "c", "d", "e", "f", "g", "h")
+    @cache.invalidate_tags("größe", :all)
+    assert_equal %w[a d], lost.call("a", "b", "c", "d", "e", "f", "g", "h")
+    @cache.invalidate_tags(%w[user:8 user:9 user:10 user:11])
+    assert_equal %w[a b c d e f g], lost.call("a", "b", "c", "d", "e", "f", "g", "h")
+    pages.set("a", "1", tags: ["user:7"])
+    pages.invalidate_tags("user:7", soft: true)
+    assert_equal "1", pages["a"]
+    assert_equal "2", pages.fetch("a") { |stale| stale.succ }
+    sixteen = (1..16).map(&:to_s)
+    pages.set("a", "3", tags: sixteen)
+    assert_code(:too_many_tags) { pages.set("a", "4", tags: [*sixteen, "17"]) }
+    assert_code(:too_many_tags) { pages.set_multi({ "a" => "4" }, tags: [*sixteen, "17"]) }
+    assert_equal "3", pages["a"]
+  end
+
+  def test_what_is_invalidated_while_it_is_created_is_not_stored
+    made = @cache.fetch("key", tags: ["user:7"]) do
+      @cache.invalidate_tags("user:7")
+      "old"
+    end
+    assert_equal "old", made
+    assert_nil @cache["key"]
   end
 
   def test_numbers

@@ -62,6 +62,73 @@ class KennelStoreTest < ActiveSupport::TestCase
     assert_nil @cache.increment("none")
   end
 
+  def test_many_are_read_by_one_call
+    @cache.write("a", { b: 1 }, version: 1)
+    @cache.write("nil", nil)
+    @cache.write("raw", 5, raw: true)
+    @cache.write("old", 1, expires_in: 0.01, race_condition_ttl: 10)
+    sleep 0.05
+    assert_equal({ "a" => { b: 1 }, "nil" => nil }, @peek.read_multi("a", "nil", "none", "old"))
+    assert_equal({}, @peek.read_multi("a", version: 2))
+    assert_equal({ "raw" => "5" }, @peek.read_multi("raw", raw: true))
+    assert_equal({ "a" => { b: 1 }, "new" => "made" }, @peek.fetch_multi("a", "new") { "made" })
+    assert_not_includes @cache.cache.keys, "old"
+    assert_equal({}, @peek.read_multi)
+  end
+
+  def test_many_are_written_and_removed_by_one_call
+    @cache.write_multi({ "a" => { b: 1 }, "nil" => nil }, expires_in: 60)
+    @cache.write_multi({ "raw" => 5 }, raw: true)
+    assert_equal({ "a" => { b: 1 }, "nil" => nil }, @peek.read_multi("a", "nil", "none"))
+    assert_equal "5", @peek.read("raw", raw: true)
+    assert_equal 2, @cache.delete_multi(%w[a none raw])
+    assert_equal ["nil"], @cache.cache.keys
+    # What has expired is removed.
+    @cache.write_multi({ "nil" => 1 }, expires_in: -1)
+    assert_empty @cache.cache.keys
+    @cache.write_multi({ "a" => 1 })
+    @cache.write_multi({ "a" => 2, "b" => 2 }, unless_exist: true)
+    assert_equal({ "a" => 1, "b" => 2 }, @peek.read_multi("a", "b"))
+  end
+
+  def test_calls_for_many_keys_within_a_request
+    @cache.with_local_cache do
+      @cache.write("a", 1)
+      @cache.write_multi({ "a" => 2, "b" => 2 })
+      assert_equal [2, 2], [@cache.read("a"), @cache.read("b")]
+      @cache.delete_multi(["a"])
+      assert_equal [nil, 2], [@cache.read("a"), @cache.read("b")]
+      @cache.write("a", 3, tags: ["user:7"])
+      assert_equal 3, @cache.read("a")
+      @cache.invalidate_tags("user:7")
+      assert_nil @cache.read("a")
+    end
+    assert_equal({ "b" => 2 }, @peek.read_multi("a", "b"))
+  end
+
+  def test_tags
+    @cache.write("a", 1, tags: ["user:7", "page:1"])
+    @cache.write_multi({ "b" => 2, "c" => 3 }, tags: :"user:8")
+    assert_equal 4, @cache.fetch("d", tags: ["user:8"]) { 4 }
+    @cache.write("e", 5)
+    mine = lookup_store(namespace: "mine")
+    mine.write("a", 6, tags: ["user:7"])
+    @peek.invalidate_tags("user:9")
+    assert_equal [1, 2, 3, 4, 5], @peek.read_multi("a", "b", "c", "d", "e").values
+    # A namespace separates tags.
+    mine.invalidate_tags("user:7")
+    assert_nil mine.read("a")
+    assert_equal 1, @peek.read("a")
+    mine.write("a", 6, tags: ["user:7"])
+    @peek.invalidate_tags("user:7", ["user:8"])
+    assert_equal({ "e" => 5 }, @peek.read_multi("a", "b", "c", "d", "e"))
+    assert_equal 6, mine.read("a")
+    @peek.invalidate_tags("user:7", namespace: "mine")
+    assert_nil mine.read("a")
+    assert_equal false, @cache.write("a", 1, tags: (1..17).map(&:to_s))
+    assert_match(/tags/, @buffer.string)
+  end
+
   def test_entries_expire_in_the_file
     @cache.write("a", 1, expires_in: 0.05)
     @cache.write("b", 1, expires_in: 0.05, race_condition_ttl: 10)
@@ -75,9 +142,13 @@ class KennelStoreTest < ActiveSupport::TestCase
   def test_a_cache_that_fails_is_a_miss
     @cache.cache.close
     assert_nil @cache.read("a")
+    assert_equal({}, @cache.read_multi("a", "b"))
     assert_equal false, @cache.write("a", 1)
     assert_equal 1, @cache.fetch("a") { 1 }
     assert_not @cache.delete("a")
+    @cache.write_multi({ "a" => 1 })
+    assert_equal 0, @cache.delete_multi(["a"])
+    assert_nil @cache.invalidate_tags("a")
     assert_nil @cache.increment("a")
     assert_match(/the cache is closed/, @buffer.string)
   end

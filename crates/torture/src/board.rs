@@ -1,10 +1,11 @@
 //! The board: words that all processes of a round share beside the cache, for its history and for supervision.
 //!
 //! ```text
-//! words  0..32     of the whole round: see [`Word`]
+//! words  0..40     of the whole round: see [`Word`]
 //! then             PARTS parts of the cache, 4 words each: see [`Event`]
+//! then             TAGS tags, 2 words each: the last invalidation that returned, hard and soft
 //! then             SLOTS places of worker processes, 8 words each: see [`Place`]
-//! then             KEYS keys, and TYPED more for typed values, 10 words each: see [`Mark`]
+//! then             KEYS keys, and TYPED more for typed values, 11 words each: see [`Mark`]
 //! ```
 //!
 //! All accesses are in one order that every process agrees on (`SeqCst`): a value sampled before a call was true before
@@ -29,13 +30,16 @@ pub const TYPED: usize = 16 * PARTS;
 pub const SLOTS: usize = 64;
 /// Threads of a worker process.
 pub const THREADS: usize = 2;
+/// Tags of a round.
+pub const TAGS: usize = 12;
 /// Parts of the cache that can be invalidated separately: the keys without a namespace, and those of two namespaces.
 pub const PARTS: usize = 3;
 
-const ROUND: usize = 32;
+const ROUND: usize = 40;
 const EVENTS: usize = 4;
+const TAG: usize = 2;
 const PLACE: usize = 8;
-const MARKS: usize = 10;
+const MARKS: usize = 11;
 
 /// A word of the whole round.
 #[derive(Clone, Copy)]
@@ -82,6 +86,21 @@ pub enum Word {
     ReplacementsBegun,
     ReplacementsDone,
     Replaced,
+    /// The last invalidation of tags that began, and how many have returned.
+    TagsBegun,
+    TagInvalidations,
+    /// The least capacity of the file, if workers resize it; 0: they do not.
+    LeastCapacity,
+    /// When the next resize is due, in nanoseconds.
+    NextResize,
+    /// Resizes that began, those that succeeded, and those whose process was killed.
+    ResizesBegun,
+    Resized,
+    ResizersKilled,
+    /// The longest time for which a resize kept writers waiting, in nanoseconds, including stops.
+    LongestClosedNs,
+    /// The longest resize, in nanoseconds, including waits for locked keys.
+    LongestResizeNs,
 }
 
 /// A word of a part of the cache: the numbers of its invalidations. An invalidation of the whole cache counts in each
@@ -106,9 +125,14 @@ pub enum Place {
     Since,
     /// Not 0: the process was killed, or is about to be.
     Doomed = 2 + THREADS as isize,
-    /// Not 0: the thread is invalidating.
-    Invalidating,
+    /// What the thread does that may end claims of any key; 0: nothing. See [`INVALIDATES`] and [`RESIZES`].
+    Disturbs,
 }
+
+/// The thread invalidates a part of the cache.
+pub const INVALIDATES: u64 = 1;
+/// The thread gives the file another size.
+pub const RESIZES: u64 = 2;
 
 /// A word of a key's history.
 #[derive(Clone, Copy)]
@@ -134,6 +158,9 @@ pub enum Mark {
     Absent,
     /// The latest time at which it expires, in milliseconds since 1970.
     AbsentUntil,
+    /// The last write that returned, with the number of the last invalidation of tags that had begun by then: see
+    /// [`tags`](crate::tags).
+    Tagged,
 }
 
 /// The bits of [`Mark::Holder`] from this one up are the worker's number.
@@ -150,7 +177,8 @@ pub struct Board {
 }
 
 impl Board {
-    const PLACES_AT: usize = ROUND + PARTS * EVENTS;
+    const TAGS_AT: usize = ROUND + PARTS * EVENTS;
+    const PLACES_AT: usize = Self::TAGS_AT + TAGS * TAG;
     const KEYS_AT: usize = Self::PLACES_AT + SLOTS * PLACE;
     const WORDS: usize = Self::KEYS_AT + (KEYS + TYPED) * MARKS;
 
@@ -199,9 +227,20 @@ impl Board {
         self.at(Self::PLACES_AT + slot * PLACE + Place::Since as usize + thread)
     }
 
-    /// Whether a thread is invalidating.
-    pub fn invalidating(&self, slot: usize, thread: usize) -> &AtomicU64 {
-        self.at(Self::PLACES_AT + slot * PLACE + Place::Invalidating as usize + thread)
+    /// What a thread does that may end claims of any key.
+    pub fn disturbs(&self, slot: usize, thread: usize) -> &AtomicU64 {
+        self.at(Self::PLACES_AT + slot * PLACE + Place::Disturbs as usize + thread)
+    }
+
+    /// The last hard (0) or soft (1) invalidation of a tag that returned.
+    pub fn tag(&self, tag: usize, how: usize) -> &AtomicU64 {
+        self.at(Self::TAGS_AT + tag * TAG + how)
+    }
+
+    /// A process that resizes the file.
+    pub fn resizer(&self) -> Option<u64> {
+        let resizes = |slot: &usize| (0..THREADS).any(|thread| self.disturbs(*slot, thread).load(SeqCst) == RESIZES);
+        (0..SLOTS).find(resizes).map(|slot| self.place(slot, Place::Pid).load(SeqCst)).filter(|&pid| pid != 0)
     }
 
     pub fn event(&self, part: usize, event: Event) -> &AtomicU64 {
@@ -269,7 +308,7 @@ impl Board {
             }
             for thread in 0..THREADS {
                 self.since(slot, thread).store(0, SeqCst);
-                self.invalidating(slot, thread).store(0, SeqCst);
+                self.disturbs(slot, thread).store(0, SeqCst);
             }
             self.place(slot, Place::Doomed).store(0, SeqCst);
             self.place(slot, Place::Pid).store(0, SeqCst);
@@ -298,14 +337,16 @@ mod tests {
         board.mark(3, Mark::Owner).store(worker, SeqCst);
         board.mark(4, Mark::Owner).store(other, SeqCst);
         board.since(slot, 1).store(77, SeqCst);
-        board.invalidating(slot, 1).store(1, SeqCst);
+        board.disturbs(slot, 1).store(RESIZES, SeqCst);
+        assert_eq!(board.resizer(), Some(u64::from(std::process::id())));
         // Both slots have this process's number here.
         board.place(1, Place::Pid).store(u64::MAX, SeqCst);
         board.bury(u64::from(std::process::id()));
         assert_eq!(board.mark(3, Mark::Owner).load(SeqCst), 0);
         assert_eq!(board.mark(4, Mark::Owner).load(SeqCst), other, "a living process keeps its key");
         assert_eq!(board.since(slot, 1).load(SeqCst), 0);
-        assert_eq!(board.invalidating(slot, 1).load(SeqCst), 0);
+        assert_eq!(board.disturbs(slot, 1).load(SeqCst), 0);
+        assert_eq!(board.resizer(), None);
         assert_eq!(board.pids(), [u64::MAX]);
     }
 }

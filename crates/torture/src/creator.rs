@@ -9,10 +9,11 @@ use crate::events::FileInUse;
 use crate::history::{Before, Token, Wrong, flags_of, wall_ms};
 use crate::keys::{is_counter, name, part};
 use crate::parts::GaveUp;
+use crate::tags;
 use crate::tenure::{Creation, Purpose, Seeking, Tenure};
 use crate::value::Value;
 use crate::worker::{Stops, Worker};
-use kennel::{Claim, CreateError, CreateOptions, Error, Expiry, KeyLock, LockOptions, Lookup, Stored, Wait};
+use kennel::{Claim, CreateError, CreateOptions, Created, Error, Expiry, KeyLock, LockOptions, Lookup, Stored, Wait};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -165,12 +166,14 @@ impl<'a> Worker<'a> {
         let end = self.random.below(16);
         let token = if end < 2 { None } else { self.wait_for_token(order.key) };
         let number = token.as_ref().map(number_without_flags);
-        let hindrance = creation.hindrance();
+        let is_absence = end == 2;
+        // An absence bears no tags.
+        let hindrance = number.and_then(|number| creation.hindrance(if is_absence { 0 } else { number }));
         drop(tenure);
         let (Some(token), Some(number)) = (token, number) else {
-            return if end == 0 { claim.refuse() } else { claim.fail() };
+            return if end == 0 { claim.refuse() } else { drop(claim.fail()) };
         };
-        let stored = if end == 2 {
+        let stored = if is_absence {
             let storing = Storing::begin(self.board, &token, number, order.absent_for);
             let stored = self.write_call(order.key, |_| claim.store_absence());
             storing.returned();
@@ -178,7 +181,11 @@ impl<'a> Worker<'a> {
         } else {
             let len = self.len();
             let value = self.created_value(order.key, order.expires_ms, number, len);
-            self.write_call(order.key, |_| claim.store(value))
+            let tags = tags::names_of(order.key, number);
+            self.write_call(order.key, |_| match tags.is_empty() {
+                true => claim.store(value),
+                false => claim.store_with(&Created::new(value).tags(&tags)),
+            })
         };
         match (stored, hindrance) {
             (Some(Stored::Yes(_)), None) => token.done_since(number, creation.events, creation.file),

@@ -17,9 +17,17 @@
 //!   `seen`, like one that was killed. Its results are checked as usual.
 //!
 //! [`FileInUse`] tells whether a time overlaps a replacement.
+//!
+//! # Resizes
+//!
+//! In the other rounds workers give the file another size, and are killed while they do. That changes nothing about keys:
+//! all rules hold as if there were one file, and stamps, near copies and locks of keys stay valid. But a resize voids the
+//! creations in progress, as an invalidation does. Whoever asks for a claim notes how many resizes had begun, and whether
+//! one is in progress.
 
-use crate::board::{Board, Event, PARTS, Word};
+use crate::board::{Board, Event, INVALIDATES, PARTS, RESIZES, Word};
 use crate::keys::part;
+use crate::tags;
 use kennel::Invalidation;
 use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
@@ -29,23 +37,34 @@ use std::sync::atomic::Ordering::SeqCst;
 pub struct Events {
     pub hard: u64,
     pub soft: u64,
+    /// The last invalidation of tags that began: see [`crate::tags`].
+    pub tags: u64,
 }
 
 impl Events {
     pub fn begun(board: &Board, key: u16) -> Self {
         let count = |event| board.event(part(key), event).load(SeqCst);
-        Self { hard: count(Event::HardBegun), soft: count(Event::SoftBegun) }
+        Self { hard: count(Event::HardBegun), soft: count(Event::SoftBegun), tags: tags::begun(board) }
     }
 
+    /// The bits of those of the part in the word of a write that is done.
+    pub fn bits(self) -> u64 {
+        self.hard << 16 | self.soft & 0xffff
+    }
+}
+
+/// The numbers of invalidations of a key's part that have returned, or that had begun when a write had returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartEvents {
+    pub hard: u64,
+    pub soft: u64,
+}
+
+impl PartEvents {
     /// The invalidations that have returned.
     pub fn done(board: &Board, key: u16) -> Self {
         let count = |event| board.event(part(key), event).load(SeqCst);
         Self { hard: count(Event::HardDone), soft: count(Event::SoftDone) }
-    }
-
-    /// Their bits in the word of a write that is done.
-    pub fn bits(self) -> u64 {
-        self.hard << 16 | self.soft & 0xffff
     }
 
     /// The invalidations in the word of a write that is done.
@@ -73,7 +92,7 @@ impl<'a> Invalidating<'a> {
             Invalidation::Soft => (Event::SoftBegun, Event::SoftDone),
         };
         let parts = part.map_or(0..PARTS, |part| part..part + 1);
-        board.invalidating(place.0, place.1).store(1, SeqCst);
+        board.disturbs(place.0, place.1).store(INVALIDATES, SeqCst);
         let mut numbers = [0; PARTS];
         parts.clone().for_each(|part| numbers[part] = board.event(part, begun).fetch_add(1, SeqCst) + 1);
         Self { board, place, parts, done, numbers }
@@ -89,7 +108,28 @@ impl<'a> Invalidating<'a> {
 
 impl Drop for Invalidating<'_> {
     fn drop(&mut self) {
-        self.board.invalidating(self.place.0, self.place.1).store(0, SeqCst);
+        self.board.disturbs(self.place.0, self.place.1).store(0, SeqCst);
+    }
+}
+
+/// A resize in progress.
+pub struct Resizing<'a> {
+    board: &'a Board,
+    place: (usize, usize),
+}
+
+impl<'a> Resizing<'a> {
+    /// This thread of this slot is about to give the file another size.
+    pub fn begin(board: &'a Board, place: (usize, usize)) -> Self {
+        board.disturbs(place.0, place.1).store(RESIZES, SeqCst);
+        board.add(Word::ResizesBegun, 1);
+        Self { board, place }
+    }
+}
+
+impl Drop for Resizing<'_> {
+    fn drop(&mut self) {
+        self.board.disturbs(self.place.0, self.place.1).store(0, SeqCst);
     }
 }
 

@@ -9,6 +9,13 @@ pub const ALL: &[(&str, Fault)] = &[
     ("late-store", Fault::LateStore),
     ("double-claim", Fault::DoubleClaim),
     ("unfollowed", Fault::Unfollowed),
+    ("deaf-to-tags", Fault::DeafToTags),
+    ("fresh-though-tagged", Fault::FreshThoughTagged),
+    ("late-clock", Fault::LateClock),
+    ("not-closed", Fault::NotClosed),
+    ("left-closed", Fault::LeftClosed),
+    ("forgotten-tags", Fault::ForgottenTags),
+    ("moved-locks", Fault::MovedLocks),
 ];
 
 pub fn named(name: &str) -> Option<Fault> {

@@ -28,6 +28,7 @@
 //!   is wrong if a later invalidation returned before the read began. A value created under a claim is as old as the
 //!   claim: its `done` includes how many had begun when the claim had been acquired.
 //! * **stale, if it was softly invalidated**: soft invalidations are counted in the same way.
+//! * **without an invalidated tag**: see [`tags`].
 //! * **not expired**: a value states when it expires; a read that began then or later must miss. The check uses the
 //!   times of both ends of the read, so a step of the clock does no harm. Values whose expiry was changed by `touch`
 //!   are excluded.
@@ -53,10 +54,11 @@
 //! See [`tenure`](crate::tenure).
 
 use crate::board::{Board, Mark, SLOTS, THREADS};
-use crate::events::{Events, FileInUse};
+use crate::events::{Events, FileInUse, PartEvents};
 use crate::keys::is_counter;
+use crate::tags::{self, TagsDone};
 use crate::value::Value;
-use kennel::Item;
+use kennel::{Invalidation, Item};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -113,6 +115,7 @@ impl<'a> Token<'a> {
             return;
         }
         self.board.mark(self.key, Mark::Done).store(number << EVENT_BITS | events.bits(), SeqCst);
+        tags::note(self.board, self.key, number, events.tags);
     }
 
     /// The expiry of the key's value is about to be changed.
@@ -151,7 +154,8 @@ pub struct Before<'a> {
     key: u16,
     done: u64,
     seen: u64,
-    events: Events,
+    events: PartEvents,
+    tags: TagsDone,
     file: FileInUse,
     wall_ms: u64,
 }
@@ -163,7 +167,8 @@ impl<'a> Before<'a> {
             key,
             done: last_done(board, key),
             seen: board.mark(key, Mark::Seen).load(SeqCst),
-            events: Events::done(board, key),
+            events: PartEvents::done(board, key),
+            tags: TagsDone::now(board),
             file: FileInUse::now(board),
             wall_ms: wall_ms(),
         }
@@ -246,6 +251,10 @@ impl<'a> Before<'a> {
             let found = format!("{made}, which was there before hard invalidation {hard} began and removed it");
             return self.wrong("a miss", found);
         }
+        if let Some(last) = self.tags.covering(self.board, Invalidation::Hard, self.key, number) {
+            let found = format!("{made}, which was there before hard invalidation {last} of one of its tags began");
+            return self.wrong("a miss", found);
+        }
         let touched = self.board.mark(self.key, Mark::Touched).load(SeqCst);
         if value.expires_ms != 0 && number > touched && self.wall_ms.min(after_ms) >= value.expires_ms {
             let late = self.wall_ms - value.expires_ms;
@@ -255,9 +264,9 @@ impl<'a> Before<'a> {
     }
 
     /// The invalidations that had begun when this write had returned, if it is the last write that returned.
-    fn events_of(&self, number: u64) -> Option<Events> {
+    fn events_of(&self, number: u64) -> Option<PartEvents> {
         let done = self.board.mark(self.key, Mark::Done).load(SeqCst);
-        (done >> EVENT_BITS == number).then(|| Events::of_done(done))
+        (done >> EVENT_BITS == number).then(|| PartEvents::of_done(done))
     }
 
     fn check_beside(&self, value: Value, beside: Beside) -> Result<(), Wrong> {
@@ -269,6 +278,11 @@ impl<'a> Before<'a> {
         let soft = self.events.soft;
         if !beside.is_stale && self.events_of(number).is_some_and(|events| events.soft < soft) {
             let found = format!("write {number}, not stale although soft invalidation {soft} began after it");
+            return self.wrong("a stale value", found);
+        }
+        let last = self.tags.covering(self.board, Invalidation::Soft, self.key, number);
+        if let Some(last) = last.filter(|_| !beside.is_stale) {
+            let found = format!("write {number}, not stale although soft invalidation {last} of a tag began after it");
             return self.wrong("a stale value", found);
         }
         Ok(())

@@ -27,12 +27,19 @@ pub struct Manner {
     pub lock_wait_ms: u64,
     /// The longest time between two strikes, in milliseconds.
     pub pause_ms: u64,
+    /// Whether only processes that resize the file are hit.
+    pub hits_resizers_only: bool,
 }
 
 impl Manner {
     /// Some rounds have short waits, and some have workers that live long enough to wait for long.
-    pub fn random(random: &mut Random) -> Self {
-        Self { lock_wait_ms: random.pick(&[2000, 2000, 200, 50]), pause_ms: random.pick(&[12, 12, 12, 200]) }
+    pub fn random(random: &mut Random, fault: Option<&str>) -> Self {
+        let (lock_wait_ms, pause_ms) = (random.pick(&[2000, 2000, 200, 50]), random.pick(&[12, 12, 12, 200]));
+        match fault {
+            // Only who lives and waits for long can tell that a file stays closed.
+            Some("left-closed") => Self { lock_wait_ms: 2000, pause_ms: 12, hits_resizers_only: true },
+            _ => Self { lock_wait_ms, pause_ms, hits_resizers_only: false },
+        }
     }
 
     /// Whether writes wait for less time than many stops last, so that `Busy` happens.
@@ -150,7 +157,10 @@ impl<'a> Killer<'a> {
         if living.is_empty() {
             return;
         }
-        let pid = self.random.pick(&living);
+        let only = self.manner.hits_resizers_only;
+        // Few are at work on a resize at any moment, and most resizes must succeed.
+        let resizer = self.board.resizer().filter(|_| only || self.random.one_in(8));
+        let Some(pid) = resizer.or_else(|| (!only).then(|| self.random.pick(&living))) else { return };
         let is_stopped = self.stopped.contains_key(&pid);
         let spared = is_stopped && self.manner.is_hasty() && !self.random.one_in(10);
         match self.random.below(10) {
@@ -176,6 +186,7 @@ impl<'a> Killer<'a> {
     fn kill(&mut self, pid: u64) {
         if self.killed.insert(pid) {
             self.toll.kills += 1;
+            self.board.add(Word::ResizersKilled, u64::from(self.board.resizer() == Some(pid)));
             self.toll.orphaned += self.board.doom(pid);
             signal(pid, Signal::KILL);
         }

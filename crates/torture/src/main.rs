@@ -3,12 +3,12 @@
 //!
 //! * [`history`] defines the allowed answers, and why no correct cache can violate that.
 //! * [`tenure`] defines which process may create or lock a key.
-//! * [`events`] adds invalidations and replacements of the file to both.
+//! * [`events`] adds invalidations and replacements of the file to both, and [`tags`] invalidations of tags.
 //! * [`value`] makes self-proving values.
 //! * [`board`] is the memory that the processes share beside the cache.
-//! * [`worker`] uses the cache, [`creator`] uses claims, [`typed`] uses values of two types, and [`parts`] uses
-//!   namespaces; [`killer`] kills the workers, [`replacer`] replaces the file; [`round`] creates the file, and checks
-//!   what is left.
+//! * [`worker`] uses the cache, [`creator`] uses claims, [`typed`] uses values of two types, [`parts`] uses namespaces,
+//!   and [`sizes`] gives the file another size; [`killer`] kills the workers, [`replacer`] replaces the file; [`round`]
+//!   creates the file, and checks what is left.
 //!
 //! The *longest wait* is the longest duration of any one operation, from its call to its return, among those that no
 //! stop overlapped: no process, including its own, was under `SIGSTOP` at any moment of it, or had resumed less than 50
@@ -53,6 +53,10 @@ mod replacer;
 mod report;
 #[cfg(unix)]
 mod round;
+#[cfg(unix)]
+mod sizes;
+#[cfg(unix)]
+mod tags;
 #[cfg(unix)]
 mod tenure;
 #[cfg(unix)]

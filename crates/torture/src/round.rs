@@ -2,7 +2,8 @@
 //!
 //! A run consists of rounds, so that it covers many shapes and verifies the invariants several times. In one of three
 //! rounds the file is [replaced](crate::replacer) while the workers run; then the counters of the cache and the final
-//! verification are those of the last file, and the lock strategy shown is that of the first.
+//! verification are those of the last file, and the lock strategy shown is that of the first. In the others, the workers
+//! [resize](crate::sizes) it.
 
 use crate::board::{Board, KEYS, Word};
 use crate::durable::look_after_a_restart;
@@ -35,7 +36,7 @@ pub struct Round<'a> {
 
 /// Shape of a round's cache, and one of twice the size for the file that replaces it. The keys need several times as
 /// much space, so eviction never rests.
-fn shape(random: &mut Random) -> ([Options; 2], String) {
+fn shape(random: &mut Random) -> (u64, [Options; 2], String) {
     // The largest values need 32 KiB for each stripe.
     let (capacity, stripes): (u64, u32) =
         random.pick(&[(128 << 10, 1), (128 << 10, 4), (256 << 10, 2), (256 << 10, 8)]);
@@ -59,18 +60,19 @@ fn shape(random: &mut Random) -> ([Options; 2], String) {
         "{} KiB, {stripes} stripes, {lock_regions} locks, {claims} claims, items of {mean_item}{ends}",
         capacity >> 10
     );
-    ([options.clone(), options.capacity(2 * capacity)], shown)
+    (capacity, [options.clone(), options.capacity(2 * capacity)], shown)
 }
 
 impl Round<'_> {
     /// Runs the round and adds its results.
     pub fn run(&self, directory: &Path, total: &mut Total) -> Result<()> {
         let mut random = Random(self.seed);
-        let (sizes, shape) = shape(&mut random);
-        let manner = Manner::random(&mut random);
+        let (capacity, sizes, shape) = shape(&mut random);
+        let manner = Manner::random(&mut random, self.fault);
         let path = directory.join("cache");
         let cache = sizes[0].clone().locks(self.locks.clone()).create(&path).context("create the cache")?;
         let board = Board::create(&directory.join("board"))?;
+        board.word(Word::LeastCapacity).store(if self.replaces { 0 } else { capacity }, SeqCst);
         // The namespaces must exist before any process can be killed.
         Parts::of(&cache).context("make the namespaces")?;
         let toll = self.kill(directory, &board, manner, sizes)?;
@@ -85,7 +87,7 @@ impl Round<'_> {
         let violations = board.get(Word::Violations) + (toll.faults.len() + at_the_end.len()) as u64;
         println!(
             "round with {} locks, {shape}, lock wait {} ms: seed {:#x}, kills {}, stops {}, forks {}, replacements {}, operations {}, \
-             hits checked {}, busy {}, invalidations {}, flushes that held {}, repairs {}, evictions {}, longest wait {:.1} ms ({:.1} ms with \
+             hits checked {}, busy {}, invalidations {}, of tags {}, flushes that held {}, repairs {}, evictions {}, longest wait {:.1} ms ({:.1} ms with \
              stops), violations {violations}",
             self.locks,
             manner.lock_wait_ms,
@@ -98,6 +100,7 @@ impl Round<'_> {
             board.get(Word::Hits),
             board.get(Word::Busy),
             board.get(Word::Invalidations),
+            board.get(Word::TagInvalidations),
             board.get(Word::Flushes),
             counters.repairs,
             counters.evictions(),
@@ -105,6 +108,9 @@ impl Round<'_> {
             board.get(Word::LongestStoppedNs) as f64 / 1e6,
         );
         println!("  claims: {}", claims(&board, &toll));
+        if !self.replaces {
+            println!("  resizes: {}", resizes(&board));
+        }
         total.kills += toll.kills;
         total.operations += board.get(Word::Operations);
         total.violations += violations;
@@ -143,6 +149,19 @@ impl Round<'_> {
             })
         })
     }
+}
+
+/// A summary of the resizes in a round.
+fn resizes(board: &Board) -> String {
+    let ms = |word| board.get(word) as f64 / 1e6;
+    format!(
+        "{} of {} that began, {} killed or killed a moment later, writers kept waiting for {:.1} ms at most, longest {:.1} ms",
+        board.get(Word::Resized),
+        board.get(Word::ResizesBegun),
+        board.get(Word::ResizersKilled),
+        ms(Word::LongestClosedNs),
+        ms(Word::LongestResizeNs),
+    )
 }
 
 /// A summary of the claims in a round.

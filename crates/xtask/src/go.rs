@@ -1,6 +1,6 @@
 //! `cargo xtask go`: the package for Go in `crates/go`.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 
@@ -16,23 +16,30 @@ pub(crate) fn step() -> Step {
     Step::cargo("go", "run --quiet --package xtask -- go")
 }
 
-pub(crate) fn run() -> Result<ExitCode> {
+/// Whether this machine has what the package needs; what is missing is named.
+pub(crate) fn is_here() -> bool {
     let tools = [("go", "version"), ("gofmt", "-h"), ("cc", "--version"), ("pkg-config", "--version")];
-    if !cfg!(unix) || bindings::missing("the package for Go", &tools, DEBIAN) {
+    cfg!(unix) && !bindings::missing("the package for Go", &tools, DEBIAN)
+}
+
+pub(crate) fn run() -> Result<ExitCode> {
+    if !is_here() {
         return Ok(ExitCode::SUCCESS);
     }
     let library = Library::installed()?;
-    let go = |args: &[&str]| {
-        let mut command = library.command(args[0]);
-        command.current_dir(toolchain::root().join("crates/go")).args(&args[1..]);
-        // The module has no dependencies: nothing is to be downloaded.
-        command.env("GOFLAGS", "-mod=mod").env("GOPROXY", "off");
-        command.env("GOCACHE", absolute(toolchain::target_dir().join("go")));
-        command
-    };
-    let unformatted = go(&["gofmt", "-l", "."]).output().context("could not start gofmt")?;
+    let unformatted = command(&library, "gofmt").args(["-l", "."]).output().context("could not start gofmt")?;
     ensure!(unformatted.stdout.is_empty(), "gofmt: {}", String::from_utf8_lossy(&unformatted.stdout));
-    succeed(&mut go(&["go", "vet", "./..."]))?;
-    succeed(&mut go(&["go", "test", "./..."]))?;
+    succeed(command(&library, "go").args(["vet", "./..."]))?;
+    succeed(command(&library, "go").args(["test", "./..."]))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A program of Go in the package's folder.
+pub(crate) fn command(library: &Library, program: &str) -> Command {
+    let mut command = library.command(program);
+    command.current_dir(toolchain::root().join("crates/go"));
+    // The module has no dependencies: nothing is to be downloaded.
+    command.env("GOFLAGS", "-mod=mod").env("GOPROXY", "off");
+    command.env("GOCACHE", absolute(toolchain::target_dir().join("go")));
+    command
 }

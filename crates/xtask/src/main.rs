@@ -6,13 +6,17 @@
 //! binary, which Windows refuses while that binary runs the command.
 
 mod bindings;
+mod built_from;
 mod capi;
 mod far;
 mod far_figures;
 mod fuzz;
 mod go;
+mod growth;
 mod instructions;
+mod languages;
 mod library_tests;
+mod limit;
 mod loom;
 mod macos;
 mod memcheck;
@@ -80,7 +84,7 @@ enum Command {
     /// Run all tests, Python's included, as Windows programs under Wine
     Windows(windows::Args),
     /// Type-check and lint everything for macOS
-    MacosCheck,
+    MacosCheck(macos::Args),
     /// Check the library, the suite for locks and the command line with the oldest versions of their dependencies
     Minimal,
     /// Build each crate that is to be published from its package alone
@@ -95,6 +99,8 @@ enum Command {
     Capi(capi::Args),
     /// Check and test the package for Go (needs Go and a C compiler)
     Go,
+    /// Let programs in all languages that this machine has share one cache file
+    Languages(languages::Args),
     /// Build and test the package for Node.js (needs Node.js and a C compiler)
     Node(node::Args),
     /// Build and test the PHP extension and library (needs PHP and a C compiler)
@@ -112,6 +118,8 @@ enum Command {
     Speed(speed::Args),
     /// Draw the picture of the README from the figures that `speed --json` wrote
     Picture(picture::Args),
+    /// Draw how the cost of an operation grows with data, processes, value size, keys of a call and lock regions
+    Growth(growth::Args),
     /// Count the instructions of the hot calls under valgrind (Linux)
     Instructions(instructions::Args),
 }
@@ -130,7 +138,7 @@ fn main() -> ExitCode {
         Command::Far(args) => far::run(&args),
         Command::FarFigures(args) => far_figures::run(args),
         Command::Windows(args) => windows::run(args),
-        Command::MacosCheck => macos::run(),
+        Command::MacosCheck(args) => macos::run(&args),
         Command::Minimal => minimal::run(),
         Command::Package => package::run(),
         Command::PublicApi(args) => public_api::run(&args),
@@ -138,6 +146,7 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Capi(args) => capi::run(&args),
         Command::Go => go::run(),
+        Command::Languages(args) => languages::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Php => php::run(),
         Command::Ruby => ruby::run(),
@@ -146,6 +155,7 @@ fn main() -> ExitCode {
         Command::Wheel(args) => python::wheel(&args),
         Command::Speed(args) => speed::run(args),
         Command::Picture(args) => picture::run(args),
+        Command::Growth(args) => growth::run(args),
         Command::Instructions(args) => instructions::run(&args),
     };
     match outcome {

@@ -7,7 +7,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, ensure};
 
 use crate::bindings::{self, Library};
-use crate::python::{MadeFrom, absolute, succeed};
+use crate::built_from::BuiltFrom;
+use crate::python::{REQUIREMENTS, absolute, succeed};
 use crate::step::Step;
 use crate::toolchain;
 
@@ -29,12 +30,7 @@ pub(crate) fn step() -> Step {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let tools = [("node", "--version"), ("cc", "--version"), ("pkg-config", "--version")];
-    if !cfg!(unix) || bindings::missing("the package for Node.js", &tools, DEBIAN) {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let package = Package { folder: toolchain::root().join("crates/node"), library: Library::installed()? };
-    package.build()?;
+    let Some(package) = Package::built()? else { return Ok(ExitCode::SUCCESS) };
     package.test()?;
     if bindings::missing("Keyv's tests, the types, and the packed package", &[("npm", "--version")], "npm") {
         return Ok(ExitCode::SUCCESS);
@@ -51,12 +47,37 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A folder with the package for `NODE_PATH`, unless this machine lacks the tools.
+pub(crate) fn modules() -> Result<Option<PathBuf>> {
+    let Some(package) = Package::built()? else { return Ok(None) };
+    let modules = Package::place("modules")?;
+    package.link_into(&modules)?;
+    Ok(Some(modules))
+}
+
+/// The folder for `NODE_PATH` of what calls are measured beside, unless this machine lacks the tools.
+pub(crate) fn peers() -> Result<Option<PathBuf>> {
+    let Some(package) = Package::built()? else { return Ok(None) };
+    Ok(Some(package.project("figures", &["package.json"])?.join("node_modules")))
+}
+
 struct Package {
     folder: PathBuf,
     library: Library,
 }
 
 impl Package {
+    /// The package with its addon, unless this machine lacks the tools; what is missing is named.
+    fn built() -> Result<Option<Self>> {
+        let tools = [("node", "--version"), ("cc", "--version"), ("pkg-config", "--version")];
+        if !cfg!(unix) || bindings::missing("the package for Node.js", &tools, DEBIAN) {
+            return Ok(None);
+        }
+        let package = Self { folder: toolchain::root().join("crates/node"), library: Library::installed()? };
+        package.build()?;
+        Ok(Some(package))
+    }
+
     /// A command in the package's folder.
     fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = self.library.command(program);
@@ -142,8 +163,8 @@ impl Package {
             fs::create_dir_all(to.parent().unwrap_or(&place))?;
             fs::copy(source.join(file), to).with_context(|| format!("could not copy {file}"))?;
         }
-        let made = MadeFrom::read(&place, &[source.join("package.json")])?;
-        if !made.is_there() {
+        let made = BuiltFrom::read(place.join(REQUIREMENTS), &[source.join("package.json")], "")?;
+        if !made.is_current() {
             let args = ["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"];
             let installed = self.command("npm", &args).current_dir(&place).status().context("could not start npm")?;
             ensure!(

@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::built_from::BuiltFrom;
 use crate::capi::{self, succeed};
 use crate::python::absolute;
 use crate::step::Step;
@@ -24,7 +25,7 @@ const BUILD: [Tool; 4] = [
 ];
 
 /// What the suites and the comparisons need.
-const SUITES: [Tool; 5] = [
+const SUITES: [Tool; 7] = [
     Tool { name: "phpunit", packages: &["phpunit"], find: || find("phpunit") },
     Tool { name: "PSR-16", packages: &["php-psr-simple-cache"], find: || file("Psr/SimpleCache/autoload.php") },
     Tool {
@@ -37,6 +38,16 @@ const SUITES: [Tool; 5] = [
         packages: &["php-cache-integration-tests"],
         find: || file("Cache/IntegrationTests/autoload.php"),
     },
+    Tool {
+        name: "Laravel's cache",
+        packages: &["php-illuminate-cache"],
+        find: || file("Illuminate/Cache/autoload.php"),
+    },
+    Tool {
+        name: "Laravel's container",
+        packages: &["php-illuminate-container"],
+        find: || file("Illuminate/Container/autoload.php"),
+    },
     Tool { name: "APCu", packages: &["php-apcu"], find: apcu },
 ];
 
@@ -44,30 +55,27 @@ const SUITES: [Tool; 5] = [
 const FPM: Tool = Tool { name: "PHP-FPM", packages: &["php-fpm"], find: fpm };
 
 /// What switches APCu on for programs of the command line.
-const WITH_APCU: [&str; 4] = ["-d", "apc.enable_cli=1", "-d", "apc.shm_size=64M"];
+pub(crate) const WITH_APCU: [&str; 4] = ["-d", "apc.enable_cli=1", "-d", "apc.shm_size=64M"];
 
 /// The step of `cargo xtask test`.
 pub(crate) fn step() -> Step {
     Step::cargo("php", "run --quiet --package xtask -- php")
 }
 
+/// The extension, unless this machine lacks the tools to build it.
+pub(crate) fn extension() -> Result<Option<PathBuf>> {
+    Ok(Php::built_or_left_out()?.map(|php| php.extension()))
+}
+
 pub(crate) fn run() -> Result<ExitCode> {
-    if !cfg!(target_os = "linux") {
-        println!("left out: the PHP extension, which is tested on Linux only");
-        return Ok(ExitCode::SUCCESS);
-    }
-    if let Err(missing) = ensure_tools(&BUILD, false) {
-        println!("left out: the PHP extension, since {missing:#}");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let php = Php::built()?;
+    let Some(php) = Php::built_or_left_out()? else { return Ok(ExitCode::SUCCESS) };
     let suites = ensure_tools(&SUITES, false);
     if let Err(missing) = ensure_tools(&[FPM], true) {
         println!("left out: workers of FPM, since {missing:#}");
     }
     php.run_phpt()?;
     if let Err(missing) = suites {
-        println!("left out: the suites of PSR-16 and PSR-6, since {missing:#}");
+        println!("left out: the suites of PSR-16, PSR-6 and Laravel, since {missing:#}");
         return Ok(ExitCode::SUCCESS);
     }
     php.run_suites()?;
@@ -102,6 +110,19 @@ struct Php {
 }
 
 impl Php {
+    /// What is missing to build the extension is named.
+    fn built_or_left_out() -> Result<Option<Self>> {
+        if !cfg!(target_os = "linux") {
+            println!("left out: the PHP extension, which is tested on Linux only");
+            return Ok(None);
+        }
+        if let Err(missing) = ensure_tools(&BUILD, false) {
+            println!("left out: the PHP extension, since {missing:#}");
+            return Ok(None);
+        }
+        Self::built().map(Some)
+    }
+
     /// Builds the library and the extension. The sources are copied, because phpize fills the folder that it is called in.
     fn built() -> Result<Self> {
         let target = absolute(toolchain::target_dir().join("php"));
@@ -112,20 +133,42 @@ impl Php {
             files: tempfile::tempdir_in("/dev/shm").context("could not make a folder for the tests")?,
         };
         capi::install(&php.prefix, &php.prefix)?;
+        let built = php.built_from()?;
+        if built.is_current() && php.extension().is_file() {
+            println!("the extension is up to date");
+            return Ok(php);
+        }
         if php.build.is_dir() {
             fs::remove_dir_all(&php.build).with_context(|| format!("could not empty {}", php.build.display()))?;
         }
         fs::create_dir_all(&php.build)?;
-        for entry in fs::read_dir(&php.folder).context("could not read crates/php")? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| ["c", "h", "m4"].iter().any(|known| extension == *known)) {
-                fs::copy(&path, php.build.join(path.file_name().unwrap_or_default()))?;
-            }
+        for path in php.sources()? {
+            fs::copy(&path, php.build.join(path.file_name().unwrap_or_default()))?;
         }
         php.quietly("phpize", &[])?;
         php.quietly("./configure", &[&format!("--with-kennel={}", php.prefix.display())])?;
         php.quietly("make", &["EXTRA_CFLAGS=-Werror"])?;
+        built.write()?;
         Ok(php)
+    }
+
+    /// The sources of the extension, sorted.
+    fn sources(&self) -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(&self.folder).context("could not read crates/php")?;
+        let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        paths.retain(|path| {
+            path.extension().is_some_and(|extension| ["c", "h", "m4"].iter().any(|known| extension == *known))
+        });
+        paths.sort_unstable();
+        Ok(paths)
+    }
+
+    /// The extension is built from its sources and the header, for one version of PHP. It loads the library when it runs.
+    fn built_from(&self) -> Result<BuiltFrom> {
+        let mut sources = self.sources()?;
+        sources.push(self.prefix.join("include/kennel.h"));
+        let version = Command::new("php").arg("--version").output().context("could not start php")?;
+        BuiltFrom::read(self.build.join("built-from"), &sources, &String::from_utf8_lossy(&version.stdout))
     }
 
     /// Runs a program in the build folder; its output is of interest only if it fails.
@@ -156,6 +199,8 @@ impl Php {
     fn with_extension(&self) -> Command {
         let mut command = self.php();
         command.arg("-d").arg(format!("extension={}", self.extension().display()));
+        // For programs that a test starts.
+        command.env("KENNEL_EXTENSION", self.extension());
         command
     }
 
@@ -189,6 +234,9 @@ impl Php {
             (self.with_extension(), "AdapterTest"),
             (self.with_extension(), "Psr16Test"),
             (self.with_extension(), "SymfonyTest"),
+            (self.with_extension(), "LaravelTest"),
+            (self.php(), "LaravelTest"),
+            (self.with_extension(), "WordPressTest"),
         ];
         for (mut php, suite) in suites {
             php.arg(&phpunit).args(["--no-configuration", "--do-not-cache-result", "--fail-on-skipped"]);

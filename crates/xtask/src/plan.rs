@@ -22,7 +22,11 @@ pub(crate) struct Plan<'a>(pub(crate) &'a [Planned]);
 impl fmt::Display for Plan<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(steps) = self;
-        let seconds = steps.iter().map(|planned| planned.seconds).sum();
+        // The steps beside the others take the time in which those wait, unless there are no others.
+        let seconds_of = |is_beside| -> u32 {
+            steps.iter().filter(|planned| planned.step.is_beside() == is_beside).map(|planned| planned.seconds).sum()
+        };
+        let seconds = seconds_of(false).max(seconds_of(true));
         let megabytes = steps.iter().map(|planned| planned.megabytes).sum();
         let count = if steps.len() == 1 { "1 step".to_owned() } else { format!("{} steps", steps.len()) };
         writeln!(
@@ -36,7 +40,8 @@ impl fmt::Display for Plan<'_> {
         writeln!(f, "{:width$}  {:>6}  {:>6}  what it checks", "step", "time", "disk")?;
         for Planned { step, about, seconds, megabytes } in *steps {
             let (time, disk) = (Time(*seconds).to_string(), Disk(*megabytes).to_string());
-            writeln!(f, "{:width$}  {time:>6}  {disk:>6}  {about}", step.name())?;
+            let beside = if step.is_beside() { " (beside the others)" } else { "" };
+            writeln!(f, "{:width$}  {time:>6}  {disk:>6}  {about}{beside}", step.name())?;
         }
         Ok(())
     }

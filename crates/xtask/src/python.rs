@@ -5,16 +5,18 @@
 //! package. Making it needs a network; after that none is needed until the file changes.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::built_from::BuiltFrom;
 use crate::step::Step;
 use crate::toolchain::{self, Toolchain};
 use crate::wine;
 
+/// In a folder that a program made from requirements: what they were.
+pub(crate) const REQUIREMENTS: &str = "made-from-requirements.txt";
 /// The oldest Python that the package and the pinned packages of its tests support.
 const OLDEST: (u32, u32) = (3, 9);
 /// The package that `cargo xtask uwsgi` adds to the environment.
@@ -70,7 +72,8 @@ pub(crate) fn wheel(args: &WheelArgs) -> Result<ExitCode> {
 /// The package, and the virtual environment that builds and tests it.
 pub(crate) struct Package {
     pub(crate) folder: PathBuf,
-    python: PathBuf,
+    /// The Python of the environment.
+    pub(crate) python: PathBuf,
     environment: PathBuf,
 }
 
@@ -88,9 +91,9 @@ impl Package {
     /// Python.
     fn prepare(&self) -> Result<()> {
         let requirements = self.folder.join("requirements.txt");
-        let named = named_python().map_or_else(String::new, |name| format!("# by {name}\n"));
-        let made = MadeFrom::read(&self.environment, &[requirements])?.and(&named);
-        if made.is_there() {
+        let named = named_python().unwrap_or_default();
+        let made = BuiltFrom::read(self.environment.join(REQUIREMENTS), &[requirements], &named)?;
+        if made.is_current() {
             return Ok(());
         }
         let python = find_python()?;
@@ -102,9 +105,27 @@ impl Package {
     }
 
     /// Installs the package into the environment, as `pip install ./crates/python` does.
-    fn install(&self) -> Result<()> {
+    pub(crate) fn install(&self) -> Result<()> {
+        let built = self.built_from()?;
+        built.forget();
         // Without build isolation: the environment already has the pinned maturin.
-        self.python(&["-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--force-reinstall", "."])
+        let install =
+            ["-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--force-reinstall", "."];
+        self.python(&install)?;
+        built.write()
+    }
+
+    /// Installs the package, unless the environment has it as it is now.
+    pub(crate) fn install_if_changed(&self) -> Result<()> {
+        if self.built_from()?.is_current() { Ok(()) } else { self.install() }
+    }
+
+    fn built_from(&self) -> Result<BuiltFrom> {
+        let parts = ["src", "crates/stream", "crates/python", "Cargo.toml"];
+        let sources: Vec<_> = parts.iter().map(|part| toolchain::root().join(part)).collect();
+        let compiler = Toolchain::InUse.cargo().arg("--version").output().context("could not start cargo")?;
+        let compiler = String::from_utf8_lossy(&compiler.stdout).into_owned();
+        BuiltFrom::read(self.environment.join("installed-from"), &sources, &compiler)
     }
 
     /// Builds a wheel into a folder, with `args` for maturin.
@@ -153,36 +174,6 @@ impl Package {
         // A separate folder, because this is another workspace with other versions of its dependencies.
         let target = absolute(toolchain::target_dir().join("python"));
         succeed(command.current_dir(&self.folder).env("CARGO_TARGET_DIR", target))
-    }
-}
-
-/// The inputs that a folder was made from. A file in the folder repeats them, to notice changes.
-pub(crate) struct MadeFrom {
-    wanted: String,
-    written: PathBuf,
-}
-
-impl MadeFrom {
-    pub(crate) fn read(folder: &Path, files: &[PathBuf]) -> Result<Self> {
-        let read =
-            |file: &PathBuf| fs::read_to_string(file).with_context(|| format!("could not read {}", file.display()));
-        let wanted = files.iter().map(read).collect::<Result<String>>()?;
-        Ok(Self { wanted, written: folder.join("made-from-requirements.txt") })
-    }
-
-    /// Adds an input that is not a file.
-    fn and(mut self, more: &str) -> Self {
-        self.wanted.push_str(more);
-        self
-    }
-
-    /// Whether the folder was made completely, from the same inputs.
-    pub(crate) fn is_there(&self) -> bool {
-        fs::read_to_string(&self.written).is_ok_and(|found| found == self.wanted)
-    }
-
-    pub(crate) fn write(&self) -> Result<()> {
-        fs::write(&self.written, &self.wanted).with_context(|| format!("could not write {}", self.written.display()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `cargo xtask ruby`: the gem in `crates/ruby`.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -18,18 +19,14 @@ pub(crate) fn step() -> Step {
     Step::cargo("ruby", "run --quiet --package xtask -- ruby")
 }
 
+/// The folders of the gem for `RUBYLIB`, unless this machine lacks the tools.
+pub(crate) fn load_path() -> Result<Option<OsString>> {
+    let Some(gem) = Gem::found()? else { return Ok(None) };
+    Ok(Some(std::env::join_paths([gem.build()?, gem.folder.join("lib")])?))
+}
+
 pub(crate) fn run() -> Result<ExitCode> {
-    let tools = [("ruby", "--version"), ("make", "--version"), ("cc", "--version"), ("pkg-config", "--version")];
-    if !cfg!(unix) || bindings::missing("the gem for Ruby", &tools, DEBIAN) {
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !has("mkmf") || !has("minitest") {
-        println!(
-            "left out: the gem for Ruby, without the headers of Ruby and minitest; on Debian: apt-get install {DEBIAN}"
-        );
-        return Ok(ExitCode::SUCCESS);
-    }
-    let gem = Gem { folder: toolchain::root().join("crates/ruby"), library: Library::installed()? };
+    let Some(gem) = Gem::found()? else { return Ok(ExitCode::SUCCESS) };
     let built = gem.build()?;
     gem.test(&built, "kennel_test.rb")?;
     if has("active_support") {
@@ -54,6 +51,22 @@ struct Gem {
 }
 
 impl Gem {
+    /// What is missing to build it is named.
+    fn found() -> Result<Option<Self>> {
+        let tools = [("ruby", "--version"), ("make", "--version"), ("cc", "--version"), ("pkg-config", "--version")];
+        if !cfg!(unix) || bindings::missing("the gem for Ruby", &tools, DEBIAN) {
+            return Ok(None);
+        }
+        if !has("mkmf") || !has("minitest") {
+            println!(
+                "left out: the gem for Ruby, without the headers of Ruby and minitest; on Debian: apt-get install \
+                 {DEBIAN}"
+            );
+            return Ok(None);
+        }
+        Ok(Some(Self { folder: toolchain::root().join("crates/ruby"), library: Library::installed()? }))
+    }
+
     fn command(&self, program: &str, args: &[&str], within: &Path) -> Command {
         let mut command = self.library.command(program);
         command.args(args).current_dir(within).env("KENNEL_WERROR", "1");

@@ -1,9 +1,12 @@
-//! Runs steps one after another and reports the outcome of each.
+//! Runs steps one after another, some beside the others, and reports the outcome of each.
 
 use std::env;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -26,13 +29,59 @@ pub(crate) fn run(steps: &[Step], rerun: impl Fn(&Step) -> String) -> Result<Exi
     }
     let start = Instant::now();
     let mut outcomes = vec![Outcome::NotRun; steps.len()];
-    for (step, outcome) in steps.iter().zip(&mut outcomes) {
-        *outcome = run_one(&mut out, step)?;
-        if matches!(outcome, Outcome::Failed(_)) {
-            break;
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (tell, ended) = channel();
+        scope.spawn(|| run_beside(steps, &is_over, tell));
+        let result = run_in_front(&mut out, steps, &mut outcomes, &ended);
+        // Nobody waits for a step beside that still runs after a failure.
+        is_over.store(true, Ordering::SeqCst);
+        result
+    })?;
+    report(&mut out, steps, &outcomes, start.elapsed(), rerun)
+}
+
+/// A step that ran beside the others: its place among all, its outcome, and what it printed.
+type Ended = (usize, Outcome, Vec<u8>);
+
+/// Runs the steps that run alone, and prints what the others say between them.
+fn run_in_front(
+    out: &mut impl Write,
+    steps: &[Step],
+    outcomes: &mut [Outcome],
+    beside: &Receiver<Ended>,
+) -> Result<()> {
+    for (at, step) in steps.iter().enumerate().filter(|(_, step)| !step.is_beside()) {
+        outcomes[at] = run_one(out, step)?;
+        beside.try_iter().try_for_each(|ended| take(out, outcomes, ended))?;
+        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed(_))) {
+            return Ok(());
         }
     }
-    report(&mut out, steps, &outcomes, start.elapsed(), rerun)
+    beside.iter().try_for_each(|ended| take(out, outcomes, ended))
+}
+
+fn take(out: &mut impl Write, outcomes: &mut [Outcome], (at, outcome, printed): Ended) -> Result<()> {
+    outcomes[at] = outcome;
+    out.write_all(&printed)?;
+    Ok(out.flush()?)
+}
+
+/// Runs the steps that run beside the others, one after another, up to the first failure.
+fn run_beside(steps: &[Step], is_over: &AtomicBool, tell: Sender<Ended>) {
+    for (at, step) in steps.iter().enumerate().filter(|(_, step)| step.is_beside()) {
+        let mut printed = Vec::new();
+        let outcome = run_and_print(&mut printed, step, |out| {
+            let (result, said) = step.run_beside(is_over);
+            out.extend(said);
+            result
+        });
+        let outcome = outcome.unwrap_or(Outcome::NotRun);
+        let is_told = tell.send((at, outcome, printed)).is_ok();
+        if !is_told || !matches!(outcome, Outcome::Passed(_)) {
+            return;
+        }
+    }
 }
 
 /// The command line of this process, which is how to repeat the step of a command that has only one.
@@ -42,11 +91,17 @@ pub(crate) fn this_command() -> String {
 }
 
 fn run_one(out: &mut impl Write, step: &Step) -> Result<Outcome> {
+    run_and_print(out, step, |out| {
+        // The step writes to the same terminal or file, so the heading must be flushed first.
+        out.flush()?;
+        step.run()
+    })
+}
+
+fn run_and_print<W: Write>(out: &mut W, step: &Step, run: impl FnOnce(&mut W) -> Result<()>) -> Result<Outcome> {
     writeln!(out, "\n=== {}: {step}", step.name())?;
-    // The step writes to the same terminal or file, so the heading must be flushed first.
-    out.flush()?;
     let start = Instant::now();
-    let result = step.run();
+    let result = run(out);
     let took = start.elapsed();
     match result {
         Ok(()) => {

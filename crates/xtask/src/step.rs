@@ -1,12 +1,21 @@
 //! A step: a cargo command as data.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::limit;
 use crate::toolchain::{self, Toolchain};
+
+/// The limit of a step that may take as long as its caller asked for.
+const UNLIMITED: Duration = Duration::from_secs(100 * 24 * 60 * 60);
 
 /// A cargo command that passes or fails, run at the root of the workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +27,8 @@ pub(crate) struct Step {
     component: Option<&'static str>,
     filter: Option<String>,
     harness_args: Vec<String>,
+    limit: Duration,
+    is_beside: bool,
 }
 
 impl Step {
@@ -31,6 +42,8 @@ impl Step {
             component: None,
             filter: None,
             harness_args: Vec::new(),
+            limit: UNLIMITED,
+            is_beside: false,
         }
     }
 
@@ -77,6 +90,21 @@ impl Step {
         self
     }
 
+    /// Ends the step if it takes longer.
+    pub(crate) fn limit(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Makes the step run beside those that are not of this kind, at the lowest priority: it takes only the time in which
+    /// they wait. Its builds must not share a folder with theirs, and it must not depend on time.
+    pub(crate) fn beside(self) -> Self {
+        Self { is_beside: true, ..self }
+    }
+
+    pub(crate) fn is_beside(&self) -> bool {
+        self.is_beside
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -105,10 +133,33 @@ impl Step {
 
     /// Runs the step on the caller's terminal.
     pub(crate) fn run(&self) -> Result<()> {
+        self.run_until(&AtomicBool::new(false), None)
+    }
+
+    /// Runs the step at the lowest priority, until `is_over`; what it printed.
+    pub(crate) fn run_beside(&self, is_over: &AtomicBool) -> (Result<()>, Vec<u8>) {
+        let path = toolchain::target_dir().join(format!("{}.log", self.name));
+        let result = self.run_into(&path, is_over);
+        (result, fs::read(&path).unwrap_or_default())
+    }
+
+    fn run_into(&self, path: &Path, is_over: &AtomicBool) -> Result<()> {
+        let log = File::create(path).with_context(|| format!("could not create {}", path.display()))?;
+        self.run_until(is_over, Some(&log))
+    }
+
+    /// Runs the step until `is_over`, on the caller's terminal or with its output in a file.
+    fn run_until(&self, is_over: &AtomicBool, log: Option<&File>) -> Result<()> {
+        let output = || log.map_or_else(|| Ok(Stdio::inherit()), |log| log.try_clone().map(Stdio::from));
         if let Some(filter) = &self.filter {
-            self.check_filter(filter)?;
+            self.check_filter(filter, output()?)?;
         }
-        let status = self.command(&self.harness_args).status().context("could not start cargo")?;
+        let mut command = self.command(&self.harness_args);
+        command.stdout(output()?).stderr(output()?);
+        if log.is_some() {
+            command.stdin(Stdio::null());
+        }
+        let status = limit::run(&mut command, self.limit, is_over)?;
         ensure!(status.success(), "{status}");
         Ok(())
     }
@@ -132,14 +183,14 @@ impl Step {
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
-    fn check_filter(&self, filter: &str) -> Result<()> {
+    fn check_filter(&self, filter: &str, errors: Stdio) -> Result<()> {
         let mut harness_args = vec!["--list".to_owned()];
         harness_args.extend_from_slice(&self.harness_args);
         let listed = self
             .command(&harness_args)
             // All seeds of miri give the same list.
             .env_remove("MIRIFLAGS")
-            .stderr(Stdio::inherit())
+            .stderr(errors)
             .output()
             .context("could not start cargo")?;
         ensure!(listed.status.success(), "{}", listed.status);
@@ -153,7 +204,7 @@ impl Step {
     fn command(&self, harness_args: &[String]) -> Command {
         let mut command = self.toolchain.cargo();
         command.args(self.cargo_args(harness_args)).envs(self.env.iter().map(|(key, value)| (key, value)));
-        command
+        if self.is_beside { at_lowest_priority(&command) } else { command }
     }
 
     fn cargo_args<'a>(&'a self, harness_args: &'a [String]) -> impl Iterator<Item = &'a str> {
@@ -172,6 +223,25 @@ impl fmt::Display for Step {
         f.write_str(self.toolchain.cargo_line())?;
         self.cargo_args(&self.harness_args).try_for_each(|arg| write!(f, " {}", quoted(arg)))
     }
+}
+
+/// The same command at the lowest priority, where there is a program that gives it one.
+fn at_lowest_priority(command: &Command) -> Command {
+    let mut lowered = Command::new(if cfg!(unix) { OsStr::new("nice") } else { command.get_program() });
+    if cfg!(unix) {
+        lowered.args(["-n", "19"]).arg(command.get_program());
+    }
+    lowered.args(command.get_args());
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => lowered.env(key, value),
+            None => lowered.env_remove(key),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        lowered.current_dir(folder);
+    }
+    lowered
 }
 
 /// `word` quoted for a shell.

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check of the project. CI runs the same command.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::builder::PossibleValuesParser;
@@ -8,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use crate::library_tests::{PACKAGES, main_tests};
 use crate::plan::{Plan, Planned};
 use crate::step::Step;
-use crate::{capi, far, go, loom, minimal, node, php, python, ruby, runner, torture};
+use crate::{capi, far, go, languages, loom, macos, minimal, node, php, python, ruby, runner, torture};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -31,7 +32,7 @@ fn all_steps() -> Vec<Planned> {
         planned(format_step(), 1, 0, "the layout of the code"),
         planned(
             Step::cargo("clippy", "clippy --workspace --all-targets --all-features -- -D warnings").component("clippy"),
-            100, 450, "lints, in the whole workspace",
+            130, 450, "lints, in the whole workspace",
         ),
         planned(
             Step::cargo("doc", "doc --workspace --no-deps --all-features").env("RUSTDOCFLAGS", "-D warnings"),
@@ -39,19 +40,21 @@ fn all_steps() -> Vec<Planned> {
         ),
         planned(far::bring_step(), 15, 150, "a Redis server for the tests of the far tier, unless there is one"),
         planned(
-            Step::cargo("test", "test --workspace --all-features"),
-            375, 2400, "unit, integration and documentation tests",
+            Step::cargo("test", "test --workspace --all-features --no-fail-fast"),
+            680, 2600, "unit, integration and documentation tests",
         ),
-        planned(minimal::step(), 63, 280, "the build with the oldest dependencies that the manifests allow"),
-        planned(loom::step(), 288, 350, "the models, under every interleaving of their threads"),
-        planned(torture::step(), 73, 200, "20 s of processes that are killed while they use one cache"),
-        planned(torture::faults_step(), 56, 30, "whether the torture finds injected faults"),
+        planned(minimal::step().beside(), 63, 280, "the build with the oldest dependencies that the manifests allow"),
+        planned(loom::step().beside(), 288, 350, "the models, under every interleaving of their threads"),
+        planned(macos::step().beside(), 110, 500, "types and lints for macOS, where rustup can install its target"),
+        planned(torture::step(), 87, 200, "20 s of processes that are killed while they use one cache"),
+        planned(torture::faults_step(), 90, 30, "whether the torture finds injected faults"),
         planned(capi::step(), 120, 900, "the C library: lints, and tests in C"),
         planned(php::step(), 120, 100, "the PHP extension, the suites of PSR-16 and PSR-6, and workers that are killed"),
         planned(node::step(), 120, 400, "the package for Node.js: its tests, Keyv's, the types, and the packed package"),
         planned(go::step(), 20, 50, "the package for Go"),
         planned(ruby::step(), 20, 1, "the gem for Ruby, with the store of Rails"),
         planned(python::step(), 200, 1250, "the Python package: lints and tests"),
+        planned(languages::step(), 40, 5, "one file that programs in all languages share"),
     ]
 }
 
@@ -62,8 +65,12 @@ fn quick_steps() -> Vec<Planned> {
     vec![planned(format_step(), 1, 0, "the layout of the code"), planned(Step::cargo("main", &tests), 120, 600, about)]
 }
 
+/// A step that is ended when it takes several times as long as it should, because something in it hangs.
 fn planned(step: Step, seconds: u32, megabytes: u32, about: &'static str) -> Planned {
-    Planned { step, about, seconds, megabytes }
+    let limit = Duration::from_secs(600) + Duration::from_secs(seconds.into()) * 3;
+    // A step beside the others gets what they leave.
+    let limit = if step.is_beside() { limit * 2 } else { limit };
+    Planned { step: step.limit(limit), about, seconds, megabytes }
 }
 
 fn format_step() -> Step {
@@ -123,7 +130,22 @@ mod tests {
         let chosen = chosen(&[], &["loom", "doc", "torture"]);
         assert_eq!(
             names(&chosen),
-            ["format", "clippy", "server", "test", "minimal", "faults", "capi", "php", "node", "go", "ruby", "python"]
+            [
+                "format",
+                "clippy",
+                "server",
+                "test",
+                "minimal",
+                "macos",
+                "faults",
+                "capi",
+                "php",
+                "node",
+                "go",
+                "ruby",
+                "python",
+                "languages"
+            ]
         );
     }
 

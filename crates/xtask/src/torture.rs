@@ -9,9 +9,23 @@ use crate::step::Step;
 use crate::toolchain::Toolchain;
 
 /// The faults that can be injected, each of which the torture must find.
-const FAULTS: [&str; 6] = ["torn", "revived", "unlocked", "late-store", "double-claim", "unfollowed"];
-/// How long the torture may take to find a fault, in seconds.
-const SECONDS_PER_FAULT: u64 = 60;
+const FAULTS: [&str; 13] = [
+    "torn",
+    "revived",
+    "unlocked",
+    "late-store",
+    "double-claim",
+    "unfollowed",
+    "deaf-to-tags",
+    "fresh-though-tagged",
+    "late-clock",
+    "not-closed",
+    "left-closed",
+    "forgotten-tags",
+    "moved-locks",
+];
+/// How long the torture may take to find a fault, in seconds: many times what the slowest takes, some 15 s on average.
+const SECONDS_PER_FAULT: u64 = 180;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

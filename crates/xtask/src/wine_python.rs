@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::python::{MadeFrom, Package, absolute};
+use crate::built_from::BuiltFrom;
+use crate::python::{Package, REQUIREMENTS, absolute};
 use crate::step::pass_on;
 use crate::wine::Wine;
 
@@ -29,8 +30,9 @@ impl<'a> WinePython<'a> {
     pub(crate) fn prepared(package: &Package, wine: &'a Wine, folder: &Path) -> Result<Self> {
         let python = Self { wine, folder: absolute(folder) };
         let files = ["requirements.txt", "requirements-windows.txt", "python-windows.txt"];
-        let made = MadeFrom::read(&python.folder, &files.map(|name| package.folder.join(name)))?;
-        if !made.is_there() {
+        let files = files.map(|name| package.folder.join(name));
+        let made = BuiltFrom::read(python.folder.join(REQUIREMENTS), &files, "")?;
+        if !made.is_current() {
             python.make(package)?;
             made.write()?;
         }

@@ -5,10 +5,11 @@ use super::options::{CreateOptions, Form};
 use super::purpose::leaves_alone;
 use crate::api::cache::Cache;
 use crate::api::item::is_stale;
-use crate::api::wants::{TryValue, TryWhole};
+use crate::api::wants::{AtHand, TryWhole};
 use crate::file::AttachedFile;
 use crate::hash::Key;
-use crate::store::record::{Extension, Head};
+use crate::store::read::RecordRef;
+use crate::store::record::Head;
 
 /// These looks leave everything but a plain hit to the machine of creations: slow paths of reads, options about a value's
 /// age, remembered absences, and a value for which there is no memory. For all of them they find nothing.
@@ -18,10 +19,7 @@ impl Cache {
         if how.asks_for_age() {
             return None;
         }
-        self.glance(key, TryValue, |opened, key, head, extension| {
-            is_enough(opened, key, head, extension, in_background)
-        })?
-        .ok()
+        self.glance(key, AtHand, |opened, key, found| is_enough(opened, key, found, in_background))
     }
 
     /// The values of many stored keys, as far as this caller takes them as they are.
@@ -34,10 +32,9 @@ impl Cache {
             return vec![None; keys.len()];
         }
         let mut values = Vec::with_capacity(keys.len());
-        let accepts = |opened: &AttachedFile, key: &Key<'_>, head, extension| {
-            is_enough(opened, key, head, extension, how.background)
-        };
-        self.glance_multi(keys, || TryValue, accepts, |value| values.push(value.and_then(Result::ok)));
+        let accepts =
+            |opened: &AttachedFile, key: &Key<'_>, found: &RecordRef<'_>| is_enough(opened, key, found, how.background);
+        self.glance_multi(keys, || AtHand, accepts, |value| values.push(value));
         values
     }
 
@@ -58,9 +55,9 @@ impl Cache {
             return None;
         }
         let want = TryWhole::<false>(&self.file.time);
-        let known = self.glance(key, want, |opened, key, head, extension| {
-            form.is_none_or(|form| form.has_flags(extension.caller_flags()))
-                && is_enough(opened, key, head, extension, in_background)
+        let known = self.glance(key, want, |opened, key, found| {
+            form.is_none_or(|form| form.has_flags(opened.store.extension(found.at, found.head).caller_flags()))
+                && is_enough(opened, key, found, in_background)
         });
         let item = known?.ok()?.item;
         if form.is_some_and(|form| !form.fits(&item)) {
@@ -71,7 +68,18 @@ impl Cache {
 }
 
 /// Whether a record has a fresh value, or a stale one that this caller uses because the key is to be left alone.
-#[inline]
-fn is_enough(opened: &AttachedFile, key: &Key<'_>, head: Head, extension: Extension, in_background: bool) -> bool {
-    !is_stale(&opened.store, head, extension, &opened.settings.time) || leaves_alone(opened, key, in_background)
+#[inline(always)]
+fn is_enough(opened: &AttachedFile, key: &Key<'_>, found: &RecordRef<'_>, in_background: bool) -> bool {
+    // Most records have no extension. Only a soft invalidation of the whole cache makes them stale.
+    let is_fresh = if found.head.is_extended() {
+        !is_stale_by_extension(opened, found.at, found.head)
+    } else {
+        found.head.epoch() >= opened.store.epochs().soft()
+    };
+    is_fresh || leaves_alone(opened, key, in_background)
+}
+
+#[inline(never)]
+fn is_stale_by_extension(opened: &AttachedFile, at: u64, head: Head) -> bool {
+    is_stale(&opened.store, head, opened.store.extension(at, head), &opened.settings.time)
 }

@@ -55,6 +55,21 @@ impl Batch {
         Ok(claims.into_iter().zip(created).map(|((places, claim), made)| (places, claim, made)).collect())
     }
 
+    /// The values after the creator failed: the stale ones, if each key that is missing has one and its claim says that it
+    /// is used.
+    pub(crate) fn into_stale_values(mut self) -> Option<Vec<Option<Vec<u8>>>> {
+        let claims = std::mem::take(&mut self.claims);
+        if claims.iter().any(|(_, claim)| claim.stale().is_none()) {
+            claims.into_iter().for_each(|(_, claim)| claim.fail_without_stale());
+            return None;
+        }
+        let items: Vec<_> = claims.into_iter().map(|(places, claim)| (places, claim.fail())).collect();
+        for (places, item) in items {
+            self.give(&places, Some(item?.value));
+        }
+        Some(self.values)
+    }
+
     pub(crate) fn give(&mut self, places: &[usize], value: Option<Vec<u8>>) {
         places.iter().for_each(|&place| self.values[place].clone_from(&value));
     }

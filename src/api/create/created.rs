@@ -3,9 +3,10 @@
 use super::options::CreateOptions;
 use crate::api::set_options::SetOptions;
 use crate::clock::Expiry;
+use crate::store::tag_words::TagNumbers;
 
-/// A value that a creator made, with what may depend on the value: when it expires or becomes stale, its flags, and whether
-/// it is stored at all. What is not set here is taken from the [`CreateOptions`](crate::CreateOptions), and after them from
+/// A value that a creator made, with what may depend on the value: when it expires or becomes stale, its flags and tags, and
+/// whether it is stored at all. What is not set here is taken from the [`CreateOptions`](crate::CreateOptions), and after them from
 /// the namespace. A creator that sets nothing returns the bytes alone.
 ///
 /// ```
@@ -36,6 +37,8 @@ pub(super) struct Overrides {
     expiry: Option<Expiry>,
     soft_expiry: Option<Expiry>,
     flags: Option<u32>,
+    /// In addition to those of the options.
+    tags: TagNumbers,
     /// The value is not to be stored.
     is_refused: bool,
 }
@@ -50,7 +53,8 @@ impl Overrides {
     pub(super) fn over(self, options: SetOptions) -> SetOptions {
         let options = self.expiry.map_or(options, |expiry| options.expiry(expiry));
         let options = self.soft_expiry.map_or(options, |expiry| options.soft_expiry(expiry));
-        self.flags.map_or(options, |flags| options.flags(flags))
+        let options = self.flags.map_or(options, |flags| options.flags(flags));
+        options.with_tags(options.tag_numbers().and(self.tags))
     }
 }
 
@@ -79,6 +83,14 @@ impl Created {
     #[must_use]
     pub fn flags(mut self, flags: u32) -> Self {
         self.how.flags = Some(flags);
+        self
+    }
+
+    /// Tags of this value, in addition to those of [`CreateOptions::tags`](crate::CreateOptions::tags). Every invalidation
+    /// since the creation began counts, also of tags that only the finished value shows.
+    #[must_use]
+    pub fn tags<T: AsRef<[u8]>>(mut self, tags: &[T]) -> Self {
+        self.how.tags = TagNumbers::of(tags);
         self
     }
 

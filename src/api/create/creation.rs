@@ -1,22 +1,28 @@
 //! What a lookup returns: a value, or the right to create it; and the store of what the owner of that right created.
 
 use super::created::{Created, Made, Overrides};
+use super::failure::Fallback;
 use super::options::CreateOptions;
 use crate::api::acquire::{EpochSnapshot, HeldClaim, Target};
-use crate::api::count::count;
+use crate::api::count::{count, count_lock_wait, time};
 use crate::api::item::{Item, Known, Stamp};
 use crate::api::stripe_lock::Patience;
 #[cfg(feature = "tokio")]
 use crate::api::waiting::run_as_task;
 use crate::api::waiting::{Step, run};
 use crate::api::writer::{Writer, check_size};
+use crate::clock::Expiry;
 use crate::error::{Error, Result};
+use crate::fault::{Fault, injected};
 use crate::file::AttachedFile;
 use crate::file::notes::Rest;
+use crate::store::NamespaceId;
 use crate::store::claim::End;
 use crate::store::counters::MemberCount;
+use crate::store::histograms::Timed;
 use crate::store::namespace::Defaults;
 use crate::store::record::{Metadata, NewRecord};
+use crate::store::tag_words::TagNumbers;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,8 +43,8 @@ pub enum Stored {
     Refused,
 }
 
-/// The right to create the value of a key, and the duty to report the outcome. Dropping it reports that the creation
-/// failed, and the next waiter tries. It may be moved to another thread.
+/// The right to create the value of a key, and the duty to report the outcome. Dropping it says that the creator
+/// gave up, and the next waiter tries; [`fail`](Self::fail) reports a failure. It may be moved to another thread.
 #[must_use]
 pub struct Claim(Box<Creation>);
 
@@ -67,6 +73,8 @@ struct Creation {
     started: Instant,
     /// The value to be used meanwhile, if there is one.
     stale: Option<Item>,
+    /// The value to be used if the creator fails.
+    fallback: Option<Fallback>,
     /// The defaults of the key's namespace.
     defaults: Defaults,
     how: CreateOptions,
@@ -74,6 +82,8 @@ struct Creation {
     lock_wait: Duration,
     /// This creation replaces a stale value in the background and has not stored the new one yet.
     is_refresh: bool,
+    /// The creator has reported an outcome.
+    has_outcome: bool,
 }
 
 impl Creation {
@@ -93,10 +103,12 @@ impl Creation {
             began,
             started: Instant::now(),
             stale: None,
+            fallback: None,
             defaults: Defaults::default(),
             how: how.clone(),
             lock_wait: of.lock_wait,
             is_refresh: false,
+            has_outcome: false,
         }
     }
 
@@ -112,6 +124,14 @@ impl Drop for Creation {
     /// Runs before the claim is dropped, and so before it ends.
     fn drop(&mut self) {
         self.rest_if_refresh();
+        // A forked child that inherited the claim does not create.
+        let is_inherited = matches!(&self.right, Right::Claimed(held) if held.claim_id().is_none());
+        if !is_inherited {
+            time(&self.opened, Timed::Creation, self.started.elapsed());
+        }
+        if !self.has_outcome && std::thread::panicking() {
+            count(&self.opened, MemberCount::Failed);
+        }
     }
 }
 
@@ -142,6 +162,7 @@ impl Claim {
             creation.defaults = namespace.in_file(&opened, of.cache.lock_wait())?.1;
         }
         creation.is_refresh = how.background && usable.is_some();
+        creation.fallback = Fallback::of(of, how.on_failure, usable.as_ref());
         creation.stale = usable;
         Ok(Self(Box::new(creation)))
     }
@@ -159,6 +180,7 @@ impl Claim {
         let is_usable = |known: &Known| !known.extension.is_absence() && !how.is_too_old(known, &opened.settings.time);
         let mut creation = Creation::new(of, opened, how, Right::Unprotected(seen), began);
         creation.stale = known.filter(is_usable).map(|known| known.item);
+        creation.fallback = Fallback::of(of, how.on_failure, creation.stale.as_ref());
         creation.defaults = writer.defaults;
         Ok(Self(Box::new(creation)))
     }
@@ -167,7 +189,7 @@ impl Claim {
     pub(super) fn without_cache(of: Target<'_>, how: &CreateOptions, error: Error) -> Self {
         let opened = of.cache.opened();
         count_uncached(&opened);
-        let began = EpochSnapshot::now(&opened, 0);
+        let began = EpochSnapshot::now(&opened, NamespaceId::NONE);
         Self(Box::new(Creation::new(of, &opened, how, Right::Uncached(error), began)))
     }
 }
@@ -194,6 +216,21 @@ impl Claim {
     /// claimed the key.
     pub fn waiting(mut self, lock_wait: Duration) -> Self {
         self.0.lock_wait = lock_wait;
+        self
+    }
+
+    /// Adds tags to those of the options, for the value and for an absence: see
+    /// [`CreateOptions::tags`](crate::CreateOptions::tags). Every invalidation since the creation began counts.
+    pub fn tags<T: AsRef<[u8]>>(mut self, tags: &[T]) -> Self {
+        let set = self.0.how.set;
+        self.0.how.set = set.with_tags(set.tag_numbers().and(TagNumbers::of(tags)));
+        self
+    }
+
+    /// How long the cache remembers that the key has no value, in place of
+    /// [`CreateOptions::absence_expiry`](crate::CreateOptions::absence_expiry).
+    pub fn absence_expiry(mut self, expiry: Expiry) -> Self {
+        self.0.how.absence = Some(expiry);
         self
     }
 
@@ -280,6 +317,48 @@ impl Claim {
         }
     }
 
+    /// Does [`store_with`](Self::store_with), and returns the value as the item that is stored, or would have been.
+    pub(super) fn store_as_item(self, made: Created) -> (Item, Result<Stored>) {
+        let (opened, mut locks) = (self.0.opened.clone(), Patience::of_thread(self.0.lock_wait));
+        let (times, prepared) = self.prepare_item(&made);
+        let stored = match prepared {
+            Ok(mut storing) => {
+                let stored = run(|| storing.step(&mut locks));
+                storing.conclude(stored)
+            }
+            Err(end) => Ok(end),
+        };
+        item_of(&opened, made, times, stored)
+    }
+
+    /// [`store_as_item`](Self::store_as_item) for a task of tokio, as [`store_as_task`](Self::store_as_task).
+    #[cfg(feature = "tokio")]
+    pub(in crate::api) async fn store_as_item_of_task(
+        self,
+        made: Created,
+        locks: &mut Patience,
+    ) -> (Item, Result<Stored>) {
+        let opened = self.0.opened.clone();
+        let (times, prepared) = self.prepare_item(&made);
+        let stored = match prepared {
+            Ok(mut storing) => {
+                let stored = run_as_task(|| storing.step(locks)).await;
+                storing.conclude(stored)
+            }
+            Err(end) => Ok(end),
+        };
+        item_of(&opened, made, times, stored)
+    }
+
+    /// [`prepare`](Self::prepare), and the expiry and the metadata that the value has, stored or not.
+    fn prepare_item(self, made: &Created) -> ((u64, Metadata), std::result::Result<Storing<'_>, Stored>) {
+        let (opened, defaults, set) = (self.0.opened.clone(), self.0.defaults, self.0.how.set);
+        match self.prepare(Some(made.parts())) {
+            Ok(storing) => ((storing.expires_ms, storing.metadata), Ok(storing)),
+            Err(end) => (made.parts().1.over(set).times(defaults, || opened.settings.time.now_ms()), Err(end)),
+        }
+    }
+
     /// Stores what a task of tokio created. When the future is dropped before its end, the creation has failed.
     #[cfg(feature = "tokio")]
     pub(in crate::api) async fn store_as_task(self, made: Option<&Created>, locks: &mut Patience) -> Result<Stored> {
@@ -296,7 +375,8 @@ impl Claim {
     ///
     /// # Errors
     /// The outcome, if it is not to be stored.
-    fn prepare(self, made: Option<Made<'_>>) -> std::result::Result<Storing<'_>, Stored> {
+    fn prepare(mut self, made: Option<Made<'_>>) -> std::result::Result<Storing<'_>, Stored> {
+        self.0.has_outcome = true;
         if self.uncached().is_some() {
             return Err(Stored::Uncached);
         }
@@ -308,7 +388,8 @@ impl Claim {
             }
             Some(_) => None,
             None => how.absence(defaults).map(|expiry| {
-                (&[][..], expiry.to_ms(|| time.now_ms()), Metadata { is_absence: true, ..Metadata::default() })
+                let metadata = Metadata { is_absence: true, tags: how.set.tag_numbers(), ..Metadata::default() };
+                (&[][..], expiry.to_ms(|| time.now_ms()), metadata)
             }),
         };
         match accepted {
@@ -329,15 +410,37 @@ impl Claim {
     }
 
     fn end_unstored(&mut self) {
+        self.0.has_outcome = true;
         self.0.rest_if_refresh();
         if let Right::Claimed(held) = &mut self.0.right {
             held.end(End::NotStored);
         }
     }
 
-    /// Reports that the creation failed: the next waiter tries.
-    pub fn fail(self) {
-        drop(self);
+    /// Reports that the creator failed. The next waiter tries, unless it [shares](crate::CreateOptions::share_failure) the
+    /// failure, or the key [rests](crate::CreateOptions::rest). Returns the stale value that the caller then uses, if
+    /// [`stale_if_error`](crate::CreateOptions::stale_if_error) is set and the key still has that value.
+    ///
+    /// A claim that is dropped instead is given up, as after a death: nobody shares that, and the key does not rest.
+    pub fn fail(mut self) -> Option<Item> {
+        let creation = &mut self.0;
+        creation.has_outcome = true;
+        creation.rest_if_refresh();
+        let found = creation.fallback.take().and_then(|fallback| fallback.still_there(&creation.key));
+        if let Right::Claimed(held) = &mut creation.right {
+            held.end_failed(creation.how.on_failure);
+        }
+        count(&creation.opened, MemberCount::Failed);
+        if found.is_some() {
+            count(&creation.opened, MemberCount::StaleOnError);
+        }
+        found
+    }
+
+    /// [`fail`](Self::fail) for a caller that has no use for a stale value.
+    pub(crate) fn fail_without_stale(mut self) {
+        self.0.fallback = None;
+        self.fail();
     }
 
     fn metadata(&self, metadata: Metadata) -> Metadata {
@@ -346,6 +449,11 @@ impl Claim {
             namespace: self.0.began.namespace.namespace(),
             created_ms: self.0.opened.settings.time.now_ms(),
             cost_ms: u64::try_from(cost.as_millis()).unwrap_or(u64::MAX),
+            tag_clock: if injected(Fault::LateClock) {
+                self.0.opened.store.tag_clock()
+            } else {
+                self.0.began.tag_clock
+            },
             ..metadata
         }
     }
@@ -374,11 +482,12 @@ impl Claim {
                 held.claim_id().and_then(|claim_id| guard.store_claimed(claim_id, draft, entry.as_ref(), epochs))
             }
             // Nothing excluded others from the key, so it must be unchanged. Every write and every deletion of the key
-            // changes its bucket's version, and an invalidation changes the epochs. A change of another key in the bucket
-            // cannot be told apart, so nothing is stored then, either.
+            // changes its bucket's version, and an invalidation changes the epochs or the words of tags. A change of another
+            // key in the bucket cannot be told apart, so nothing is stored then, either.
             Right::Unprotected(seen) => {
-                let now = EpochSnapshot::now(&opened, self.0.began.namespace.namespace());
-                let is_unchanged = *seen == Some(guard.version(&draft.key)) && now == self.0.began;
+                let is_unchanged = *seen == Some(guard.version(&draft.key))
+                    && self.0.began.has_epochs_of(&opened)
+                    && !opened.store.is_covered_by_tags(draft);
                 is_unchanged.then(|| guard.put(draft, entry.as_ref(), epochs))
             }
             Right::Uncached(_) => return Ok(Stored::Uncached),
@@ -399,7 +508,7 @@ struct Storing<'v> {
 impl Storing<'_> {
     fn step(&mut self, locks: &mut Patience) -> Result<Step<Stored>> {
         let attempt = self.attempt(locks);
-        locks.retry(attempt, |what| count(&self.claim.0.opened, what))
+        locks.retry(attempt, |what, waited| count_lock_wait(&self.claim.0.opened, what, waited))
     }
 
     /// Stores the value. After [`Busy`](Error::Busy) the claim is still held.
@@ -416,7 +525,9 @@ impl Storing<'_> {
     fn conclude(mut self, stored: Result<Stored>) -> Result<Stored> {
         let creation = &mut self.claim.0;
         let stored = match stored {
-            Err(error) if creation.how.or_uncached && !matches!(error, Error::TooLarge { .. }) => {
+            Err(error)
+                if creation.how.or_uncached && !matches!(error, Error::TooLarge { .. }) && error.is_of_cache() =>
+            {
                 count_uncached(&creation.opened);
                 Stored::Uncached
             }
@@ -428,6 +539,17 @@ impl Storing<'_> {
         creation.is_refresh &= matches!(stored, Stored::Refused | Stored::Uncached);
         Ok(stored)
     }
+}
+
+/// A created value as an item: the one that is stored, or would have been.
+fn item_of(
+    opened: &AttachedFile,
+    made: Created,
+    (expires_ms, metadata): (u64, Metadata),
+    stored: Result<Stored>,
+) -> (Item, Result<Stored>) {
+    let stamp = if let Ok(Stored::Yes(stamp)) = stored { stamp } else { Stamp(0) };
+    (Item::made(made.into_value(), expires_ms, metadata, stamp, opened.store.lineage()), stored)
 }
 
 impl fmt::Debug for Claim {

@@ -38,7 +38,11 @@ impl Cache {
             batch.found(places, lookup);
         }
         let missing = batch.missing();
-        let created = if missing.is_empty() { Vec::new() } else { create(&missing).into_result()? };
+        let created = if missing.is_empty() { Ok(Vec::new()) } else { create(&missing).into_result() };
+        let created = match created {
+            Ok(created) => created,
+            Err(error) => return batch.into_stale_values().ok_or(error),
+        };
         let mut locks = Patience::of_thread(self.lock_wait());
         for (places, claim, made) in batch.take_claims(created)? {
             // A failure is counted.
@@ -54,12 +58,16 @@ impl Cache {
     }
 }
 
-/// Runs a creator and stores what it made. A creator that fails or panics drops the claim. The caller has its value, so a
-/// failure of the store is counted and not returned.
+/// Runs a creator and stores what it made. A creator that panics drops the claim. The caller has its value, so a failure of
+/// the store is counted and not returned.
 fn created<R: CreatorOutput<Created>>(claim: Claim, create: impl FnOnce() -> R) -> Result<Vec<u8>, R::Error> {
-    let made = create().into_result()?;
-    let _ = claim.store_with(&made);
-    Ok(made.into_value())
+    match create().into_result() {
+        Ok(made) => {
+            let _ = claim.store_with(&made);
+            Ok(made.into_value())
+        }
+        Err(error) => claim.fail().map(|item| item.value).ok_or(error),
+    }
 }
 
 impl Cache {
@@ -85,11 +93,11 @@ impl Cache {
     ///
     /// # Errors
     /// [`CreateError::Creator`](crate::CreateError::Creator) with the error of the caller's own `create`; no other caller
-    /// gets it.
+    /// gets it. See [`CreateOptions::resilient`] for what callers can get instead of errors.
     /// [`CreateError::Cache`](crate::CreateError::Cache), or a plain [`Error`](crate::Error) if the creator cannot fail: with
     /// [`TimedOut`](crate::Error::TimedOut), with [`OwnClaim`](crate::Error::OwnClaim) for a creator that asks for its own
-    /// key, with [`Busy`](crate::Error::Busy) when another holds the stripe's lock for too long, or with an
-    /// error of [`set`](Cache::set). A value that cannot be stored is returned nevertheless.
+    /// key, with [`Busy`](crate::Error::Busy) when another holds the stripe's lock for too long, with
+    /// [`Resting`](crate::Error::Resting) after failures, or with an error of [`set`](Cache::set). A value that cannot be stored is returned nevertheless.
     pub fn get_or_create<R: CreatorOutput<Created>>(
         &self,
         key: impl AsRef<[u8]>,
@@ -138,11 +146,13 @@ impl Cache {
         match self.claim_in_steps(key, how)? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
             Lookup::Absent => Ok(None),
-            Lookup::Create(claim) => {
-                let made = create().into_result()?;
-                let _ = claim.store_made(made.as_ref().map(Created::parts), None);
-                Ok(made.map(Created::into_value))
-            }
+            Lookup::Create(claim) => match create().into_result() {
+                Ok(made) => {
+                    let _ = claim.store_made(made.as_ref().map(Created::parts), None);
+                    Ok(made.map(Created::into_value))
+                }
+                Err(error) => claim.fail().map(|item| Some(item.value)).ok_or(error),
+            },
         }
     }
 

@@ -10,7 +10,9 @@ mod at_hand;
 mod batch;
 mod created;
 mod creation;
+mod failure;
 mod get_or_create;
+mod got;
 mod options;
 mod output;
 mod purpose;
@@ -20,6 +22,7 @@ mod request;
 pub(crate) use batch::{Batch, in_one_order};
 pub use created::Created;
 pub use creation::{Claim, Lookup, Stored};
+pub use got::{Got, Source};
 pub use options::CreateOptions;
 #[cfg(feature = "typed")]
 pub(crate) use options::Form;

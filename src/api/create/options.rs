@@ -1,5 +1,6 @@
 //! How a missing value is created, waited for and stored, and which values a caller accepts.
 
+use super::failure::OnFailure;
 use crate::api::item::{Item, Known, Stamp};
 use crate::api::set_options::{SetOptions, after};
 use crate::api::task::Task;
@@ -7,6 +8,7 @@ use crate::api::waiting::Wait;
 use crate::clock::{Expiry, Time};
 use crate::error::{Error, Result};
 use crate::store::namespace::Defaults;
+use crate::store::tag_words::MAX_TAGS;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,7 @@ pub struct CreateOptions {
     pub(super) should_cache: Option<Predicate>,
     pub(super) task: Option<Task>,
     pub(super) or_uncached: bool,
+    pub(super) on_failure: OnFailure,
     pub(super) needs_value: bool,
     pub(in crate::api) background: bool,
     pub(super) form: Option<Form>,
@@ -68,6 +71,14 @@ impl CreateOptions {
     #[must_use]
     pub fn flags(mut self, flags: u32) -> Self {
         self.set = self.set.flags(flags);
+        self
+    }
+
+    /// The tags of the value, or of the remembered absence: see [`SetOptions::tags`](crate::SetOptions::tags). A creator may
+    /// add others: see [`Created::tags`](crate::Created::tags).
+    #[must_use]
+    pub fn tags<T: AsRef<[u8]>>(mut self, tags: &[T]) -> Self {
+        self.set = self.set.tags(tags);
         self
     }
 
@@ -168,12 +179,70 @@ impl CreateOptions {
     /// [`Counters::uncached`](crate::Counters::uncached) counts such creations, and [`Claim::uncached`] gives the error.
     ///
     /// Two errors remain errors, since the caller causes them: [`OwnClaim`](crate::Error::OwnClaim) of a creator that asks
-    /// for its own key, and [`BadOption`](crate::Error::BadOption). Off by default.
+    /// for its own key, and [`BadOption`](crate::Error::BadOption). What concerns creators is no failure of the cache, either:
+    /// [`Resting`](crate::Error::Resting) and [`FailedElsewhere`](crate::Error::FailedElsewhere). Off by default.
     ///
     /// [`Claim::uncached`]: crate::Claim::uncached
     #[must_use]
     pub fn or_uncached(mut self, yes: bool) -> Self {
         self.or_uncached = yes;
+        self
+    }
+
+    /// If the creator returns an error and there is a stale value, returns that value instead of the error. The value is
+    /// looked up again at that moment: one that has expired, or was deleted, replaced or invalidated by
+    /// [`Invalidation::Hard`](crate::Invalidation::Hard), is never returned. The error is dropped, so a creator reports it
+    /// by itself; [`Counters::stale_on_error`](crate::Counters::stale_on_error) counts such calls. Off by default.
+    ///
+    /// A value is stale between its [soft expiry](Self::soft_expiry) and its expiry, and after a soft invalidation.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// use kennel::{CreateOptions, Expiry};
+    /// use std::time::Duration;
+    /// let how = CreateOptions::new().soft_expiry(Expiry::After(Duration::ZERO)).stale_if_error(true);
+    /// cache.get_or_create("rates", &how, || "1.08")?;
+    /// let fails = || Err::<Vec<u8>, _>(std::io::Error::other("the server is down"));
+    /// assert_eq!(cache.get_or_create("rates", &how, fails)?, b"1.08");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn stale_if_error(mut self, yes: bool) -> Self {
+        self.on_failure.stale_if_error = yes;
+        self
+    }
+
+    /// After the creator returned an error, nobody creates the value of this key for a time, in any process: callers get
+    /// the stale value, or the error [`Resting`](crate::Error::Resting). The first rest lasts `first`, and each further
+    /// failure in a row doubles it, up to `most`; a random quarter is taken off, so that many keys do not end their rests
+    /// together. A rest lasts from a tenth of a second to an hour. Off by default.
+    ///
+    /// A write or deletion of the key, and an invalidation, end the rest. Failures are remembered for as long as the last
+    /// rest was. A rest is a hint, for which the file has a limited number of places: if many keys of a stripe fail, the
+    /// oldest rests end early. All callers respect a rest, also those that did not ask for rests.
+    #[must_use]
+    pub fn rest(mut self, first: Duration, most: Duration) -> Self {
+        self.on_failure = self.on_failure.rest(first, most);
+        self
+    }
+
+    /// If this caller waits for another caller's creation and its creator returns an error, returns
+    /// [`FailedElsewhere`](crate::Error::FailedElsewhere) instead of trying, too. If that creator dies, panics or is
+    /// cancelled, this caller tries. Off by default.
+    #[must_use]
+    pub fn share_failure(mut self, yes: bool) -> Self {
+        self.on_failure.share = yes;
+        self
+    }
+
+    /// Serves as many callers as possible while creators or the cache fail: [`stale_if_error`](Self::stale_if_error),
+    /// [`rest`](Self::rest) from one second to 30 unless other times are set, [`share_failure`](Self::share_failure), and
+    /// [`or_uncached`](Self::or_uncached).
+    #[must_use]
+    pub fn resilient(mut self) -> Self {
+        self.on_failure = self.on_failure.resilient();
+        self.or_uncached = true;
         self
     }
 
@@ -218,7 +287,7 @@ impl CreateOptions {
     }
 
     /// # Errors
-    /// [`BadOption`](Error::BadOption).
+    /// [`BadOption`](Error::BadOption) and [`TooManyTags`](Error::TooManyTags).
     pub(super) fn check(&self) -> Result<()> {
         match self.early_refresh {
             Some(beta) if !(beta.is_finite() && beta >= 0.0) => Err(Error::BadOption {
@@ -226,7 +295,10 @@ impl CreateOptions {
                 given: beta.to_string(),
                 expected: "a finite number of at least 0; 1 is a good one".into(),
             }),
-            _ => Ok(()),
+            _ => match self.set.tag_numbers().too_many() {
+                Some(found) => Err(Error::TooManyTags { found, limit: MAX_TAGS }),
+                None => Ok(()),
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 use super::creation::{Claim, Lookup};
 use super::options::{CreateOptions, is_older};
 use crate::api::acquire::{EpochSnapshot, Found, HeldClaim, Purpose, Target};
-use crate::api::count::count;
+use crate::api::count::{count, count_read};
 use crate::api::item::{Item, Known};
 use crate::api::random;
 use crate::api::waiting::Step;
@@ -90,10 +90,21 @@ impl<H: Borrow<CreateOptions>> ToCreate<H> {
 
 /// Whether a caller with a usable value leaves the key alone: another caller creates the new value, or the time to create
 /// it has not come. This takes no lock and makes no system call.
+#[inline(never)]
 pub(super) fn leaves_alone(opened: &AttachedFile, key: &Key<'_>, in_background: bool) -> bool {
     opened.is_in_hand(key)
         || opened.rests(key.hash, Rest::Busy)
         || (in_background && opened.rests(key.hash, Rest::Failed))
+        || rests_for_all(opened, key)
+}
+
+/// Whether no caller creates the value of a key, after creations that failed.
+fn rests_for_all(opened: &AttachedFile, key: &Key<'_>) -> bool {
+    let rests = opened.rest_left(key).is_some();
+    if rests {
+        count(opened, MemberCount::Rested);
+    }
+    rests
 }
 
 impl<H: Borrow<CreateOptions>> Purpose for ToCreate<H> {
@@ -103,6 +114,10 @@ impl<H: Borrow<CreateOptions>> Purpose for ToCreate<H> {
 
     fn max_age(&self) -> Option<Duration> {
         Some(self.how().claim_max_age.unwrap_or(DEFAULT_MAX_AGE))
+    }
+
+    fn shares_failure(&self) -> bool {
+        self.how().on_failure.share
     }
 
     fn look(&self, of: Target<'_>) -> Result<Found<Self>> {
@@ -155,10 +170,10 @@ impl<H: Borrow<CreateOptions>> Purpose for ToCreate<H> {
                 Ok(Step::Done(_)) => true,
                 Ok(Step::Wait(_)) | Err(_) => false,
             };
-            count(&of.cache.in_use(), if is_hit { MemberCount::Hits } else { MemberCount::Misses });
+            count_read(&of.cache.in_use(), of.cache.in_namespace(), is_hit);
         }
         match step {
-            Err(error) if self.how().or_uncached && !error.is_of_caller() => {
+            Err(error) if self.how().or_uncached && error.is_of_cache() => {
                 Ok(create(Claim::without_cache(of, self.how(), error)))
             }
             step => step,

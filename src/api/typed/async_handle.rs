@@ -234,7 +234,10 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
             End::Found(found) => Ok(Some(found.item.value)),
             End::Absent => Ok(None),
             End::Create(claim) => {
-                let value = task.run_async(create).await.into_result()?;
+                let value = match task.run_async(create).await.into_result() {
+                    Ok(value) => value,
+                    Err(error) => return self.typed.instead_of(error, claim).map(Some),
+                };
                 let made = value.as_ref().map(|value| self.typed.codec.encode(value)).transpose()?.map(Created::from);
                 self.cache.store(claim, made.as_ref()).await;
                 Ok(value)
@@ -295,7 +298,10 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
         task: Task,
         create: impl FnOnce() -> F,
     ) -> Result<T, R::Error> {
-        let value = task.run_async(create).await.into_result()?;
+        let value = match task.run_async(create).await.into_result() {
+            Ok(value) => value,
+            Err(error) => return self.typed.instead_of(error, claim),
+        };
         let made = Created::from(self.typed.codec.encode(&value)?);
         self.cache.store(claim, Some(&made)).await;
         Ok(value)

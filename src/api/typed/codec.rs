@@ -75,8 +75,13 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
     }
 
     pub(super) fn decode(&self, item: &Item) -> Result<T> {
-        match item.flags {
-            TAG => self.decode_bytes(&item.value),
+        self.decode_flagged(item.flags, &item.value)
+    }
+
+    /// The value of an item with these flags and bytes.
+    pub(super) fn decode_flagged(&self, flags: u32, bytes: &[u8]) -> Result<T> {
+        match flags {
+            TAG => self.decode_bytes(bytes),
             OLD_TAG => {
                 Err(unreadable("it was stored by a version of Kennel that did not note of which type it is".into()))
             }

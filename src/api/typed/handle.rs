@@ -84,7 +84,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// [`Codec`](crate::Error::Codec) if the key has a value that is not typed, or one of another type.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<T>> {
         self.codec.check_type("read")?;
-        self.cache.get_item(key).map(|item| self.codec.decode(&item)).transpose()
+        self.cache.get_flagged(key).map(|(flags, bytes)| self.codec.decode_flagged(flags, &bytes)).transpose()
     }
 
     /// The value of a key with its stamp and times.
@@ -243,14 +243,16 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         match self.search(key, how)? {
             End::Found(found) => Ok(Some(found.item.value)),
             End::Absent => Ok(None),
-            End::Create(claim) => {
-                let made = create().into_result()?;
-                let _ = match &made {
-                    Some(value) => claim.store(self.codec.encode(value)?),
-                    None => claim.store_absence(),
-                };
-                Ok(made)
-            }
+            End::Create(claim) => match create().into_result() {
+                Ok(made) => {
+                    let _ = match &made {
+                        Some(value) => claim.store(self.codec.encode(value)?),
+                        None => claim.store_absence(),
+                    };
+                    Ok(made)
+                }
+                Err(error) => self.instead_of(error, claim).map(Some),
+            },
         }
     }
 
@@ -321,8 +323,17 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// Runs a creator and stores what it made. The caller has its value, so a failure of the store is counted and not
     /// returned. A value that cannot be encoded is an error, after which the next waiter tries.
     pub(super) fn created<R: CreatorOutput<T>>(&self, claim: Claim, create: impl FnOnce() -> R) -> Result<T, R::Error> {
-        let value = create().into_result()?;
-        let _ = claim.store(self.codec.encode(&value)?);
-        Ok(value)
+        match create().into_result() {
+            Ok(value) => {
+                let _ = claim.store(self.codec.encode(&value)?);
+                Ok(value)
+            }
+            Err(error) => self.instead_of(error, claim),
+        }
+    }
+
+    /// Reports that the creator failed: the stale value instead of its error, if the options say so.
+    pub(super) fn instead_of<E>(&self, error: E, claim: Claim) -> Result<T, E> {
+        claim.fail().and_then(|stale| self.codec.decode(&stale).ok()).ok_or(error)
     }
 }

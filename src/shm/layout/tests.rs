@@ -28,6 +28,9 @@ fn every_byte_of_every_struct_has_a_name() {
         ("Header", size_of::<Header>()),
         ("Seat", size_of::<Seat>()),
         ("Namespace", size_of::<Namespace>()),
+        ("Histogram", size_of::<Histogram>()),
+        ("Tap", size_of::<Tap>()),
+        ("NamespaceReads", size_of::<NamespaceReads>()),
         ("Stripe", size_of::<Stripe>()),
         ("Claim", size_of::<Claim>()),
         ("Bucket", size_of::<Bucket>()),
@@ -42,8 +45,37 @@ fn every_byte_of_every_struct_has_a_name() {
     }
 }
 
+impl Shape {
+    /// As little as possible of everything but bytes.
+    pub(crate) const SMALL: Self = Self {
+        capacity: 4096,
+        mean_item: 64,
+        stripes: 1,
+        lock_regions: 1,
+        seats: 1,
+        namespaces: 1,
+        claims: 1,
+        tags: 0,
+        histograms: 0,
+        samples: 0,
+        namespace_reads: 0,
+    };
+}
+
 fn shape() -> Shape {
-    Shape { capacity: 1 << 20, mean_item: 80, stripes: 4, lock_regions: 4, seats: 8, namespaces: 4, claims: 64 }
+    Shape {
+        capacity: 1 << 20,
+        mean_item: 80,
+        stripes: 4,
+        lock_regions: 4,
+        seats: 8,
+        namespaces: 4,
+        claims: 64,
+        tags: 64,
+        histograms: HISTOGRAMS,
+        samples: TAP_WORDS,
+        namespace_reads: 1,
+    }
 }
 
 #[test]
@@ -57,7 +89,7 @@ fn an_item_of_64_bytes_costs_at_most_56_bytes_beside_key_and_value() {
 
 #[test]
 fn each_impossible_shape_names_its_option() {
-    let cases: [(&str, Shape); 7] = [
+    let cases: [(&str, Shape); 13] = [
         ("stripes", Shape { stripes: 3, ..shape() }),
         ("lock_regions", Shape { lock_regions: 8, ..shape() }),
         ("capacity", Shape { capacity: 100, ..shape() }),
@@ -65,6 +97,12 @@ fn each_impossible_shape_names_its_option() {
         ("seats", Shape { seats: 0, ..shape() }),
         ("namespaces", Shape { namespaces: 0, ..shape() }),
         ("claims", Shape { claims: 0, ..shape() }),
+        ("tags", Shape { tags: 32, ..shape() }),
+        ("tags", Shape { tags: 100, ..shape() }),
+        ("tags", Shape { tags: 1 << 17, ..shape() }),
+        ("histograms", Shape { histograms: HISTOGRAMS + 1, ..shape() }),
+        ("samples", Shape { samples: 15, ..shape() }),
+        ("namespace_reads", Shape { namespace_reads: 2, ..shape() }),
     ];
     for (option, shape) in cases {
         assert_eq!(Geometry::new(shape).unwrap_err().option, option);
@@ -77,7 +115,7 @@ fn the_longest_record_of_the_largest_rings_fits_its_header() {
     for capacity in [140 << 30, 143 << 30, 1 << 40, MAX_CAPACITY] {
         let geometry = Geometry::new(Shape { capacity, mean_item: 1 << 20, stripes: 1, lock_regions: 1, ..shape() });
         let geometry = geometry.unwrap();
-        let longest = geometry.largest_record();
+        let longest = geometry.largest_record;
         assert!(longest <= geometry.main.bytes() / 4 && longest / 8 <= u64::from(u32::MAX), "{longest}");
         assert!(longest >= 31 << 30, "no shorter than it must be: {longest}");
         for ring in [geometry.small, geometry.main] {
@@ -87,5 +125,27 @@ fn the_longest_record_of_the_largest_rings_fits_its_header() {
             geometry.file_len,
             round_up(geometry.arena(0) + geometry.small.bytes() + geometry.main.bytes(), 4096)
         );
+    }
+}
+
+#[test]
+fn areas_follow_each_other_and_begin_cache_lines() {
+    let small = Shape { seats: 1, namespaces: 1, ..shape() };
+    for shape in [shape(), small, Shape { histograms: 0, samples: 0, namespace_reads: 0, ..small }] {
+        let g = Geometry::new(shape).unwrap();
+        assert_eq!(g.tags_at, g.namespaces_at + u64::from(shape.namespaces) * NAMESPACE_LEN);
+        assert_eq!(g.histograms_at, g.tags_at + u64::from(shape.tags) * TAG_LEN);
+        let starts = [
+            g.seats_at,
+            g.namespaces_at,
+            g.tags_at,
+            g.histograms_at,
+            g.samples_at,
+            g.namespace_reads_at,
+            g.stripes_at,
+            g.buckets_at,
+        ];
+        assert!(starts.is_sorted() && starts.iter().all(|at| at % 64 == 0), "{starts:?}");
+        assert_eq!(g.samples_at, g.histograms_at + u64::from(shape.histograms) * HISTOGRAM_LEN);
     }
 }

@@ -80,8 +80,7 @@ struct File {
 impl File {
     /// A file with this mark in memory and on the device.
     fn new(mark: u64) -> Self {
-        let shape =
-            Shape { capacity: 2048, mean_item: 2048, stripes: 1, lock_regions: 1, seats: 1, namespaces: 1, claims: 1 };
+        let shape = Shape { capacity: 2048, mean_item: 2048, ..Shape::SMALL };
         let pages = Pages { memory: [mark, 0, 0], device: [mark, 0, 0] };
         let heap = Heap::of_parts(&[(at!(boot_id), 64)]);
         let mem = Disk { heap, moments: AtomicU64::new(0), pages: Mutex::new(pages) };
@@ -139,12 +138,12 @@ fn flushes_beside_a_writer(mark: u64, pages: &'static [usize]) {
 
 #[test]
 fn loom_two_flushes_of_what_was_flushed_beside_a_writer_leave_nothing_torn() {
-    flushes_beside_a_writer(Flush::Clean.with(4), &[MARK, 1]);
+    flushes_beside_a_writer(Flush::Clean.with(8), &[MARK, 1]);
 }
 
 #[test]
 fn loom_two_flushes_of_what_was_written_beside_a_writer_leave_nothing_torn() {
-    flushes_beside_a_writer(Flush::Dirty.with(4), &[1, MARK]);
+    flushes_beside_a_writer(Flush::Dirty.with(8), &[1, MARK]);
 }
 
 #[test]
@@ -153,7 +152,7 @@ fn loom_a_flush_beside_two_writers_leaves_nothing_torn() {
         let mut checker = checker();
         checker.preemption_bound = Some(2);
         checker.check(move || {
-            let file = Arc::new(File::new(mark.with(4)));
+            let file = Arc::new(File::new(mark.with(8)));
             let write = || {
                 let file = file.clone();
                 thread::spawn(move || file.write())
@@ -178,7 +177,7 @@ fn loom_a_flush_beside_two_writers_leaves_nothing_torn() {
 fn loom_two_flushes_with_nobody_who_writes_both_hold() {
     for mark in [Flush::Dirty, Flush::Flushing, Flush::Clean, Flush::Dirtying] {
         checker().check(move || {
-            let file = Arc::new(File::new(mark.with(4)));
+            let file = Arc::new(File::new(mark.with(8)));
             let other = file.clone();
             let other = thread::spawn(move || other.flush());
             assert!(file.flush() && other.join().unwrap());

@@ -1,7 +1,7 @@
 //! A model of a word that vouches for values, as a near tier uses it: everything that changed elsewhere before the word's
 //! time has been deleted here.
 
-use super::{Arc, AtomicU64, Engine, Ordering, checker, thread, value};
+use super::{Arc, AtomicU64, Engine, FIRST, Ordering, checker, thread, value};
 use crate::store::epochs::Invalidation;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -20,7 +20,7 @@ type Seen = std::sync::Arc<Mutex<BTreeSet<(&'static str, u64)>>>;
 impl Near {
     /// The value of a key, which must not be older than what the word proved before.
     fn read(&self, seen: &Seen) {
-        let proof = self.engine.store.callers_word(1, 0).unwrap();
+        let proof = self.engine.store.callers_word(FIRST, 0).unwrap();
         // While a writer is at work nothing is found.
         let found = self.engine.lookup(KEY).flatten().map_or(0, |(first, _)| first);
         assert!(found == 0 || found >= proof, "the value of {found} after a proof of {proof}");
@@ -45,14 +45,14 @@ impl Near {
             stripe.remove(&entry);
         }
         drop(stripe);
-        self.engine.store.raise_callers_word(1, 0, 2);
+        self.engine.store.raise_callers_word(FIRST, 0, 2);
     }
 
     /// A tracker that joins: it is told of nothing that was before, so it invalidates everything, and proves that time.
     fn join(&self) {
         let on = self.far.load(Ordering::SeqCst);
         assert!(self.engine.store.raise_epoch(0, Invalidation::Hard));
-        self.engine.store.raise_callers_word(1, 0, on);
+        self.engine.store.raise_callers_word(FIRST, 0, on);
     }
 }
 

@@ -5,7 +5,7 @@ use super::{End, Engine, Geometry, Heap, Invalidation, Look, Memory, NewRecord, 
 use crate::shm::atomics::checker::sync::Arc;
 use crate::shm::atomics::checker::thread;
 use crate::shm::schedules::check;
-use crate::store::verify;
+use crate::store::{NamespaceId, verify};
 use shuttle::rand::{Rng, thread_rng};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -76,8 +76,7 @@ fn value(key: usize, number: u64) -> Vec<u8> {
 
 impl World {
     fn new(events: &Events) -> Self {
-        let shape =
-            Shape { capacity: 4096, mean_item: 200, stripes: 1, lock_regions: 1, seats: 1, namespaces: 1, claims: 2 };
+        let shape = Shape { mean_item: 200, claims: 2, ..Shape::SMALL };
         let geometry = Geometry::new(shape).unwrap();
         // The whole file, because `verify` checks all of it at the end.
         let mem = Heap::of_parts(&[(0, geometry.file_len)]);
@@ -113,7 +112,7 @@ impl World {
         let (name, value) = (name(key), value(key, number));
         let key_of = self.engine.store.key(&name);
         let entry = stripe.find(&key_of);
-        stripe.put(&NewRecord::new(key_of, &value, 0, None), entry.as_ref(), stripe.epochs_now(0));
+        stripe.put(&NewRecord::new(key_of, &value, 0, None), entry.as_ref(), stripe.epochs_now(NamespaceId::NONE));
         self.leave(stripe, key, number, true);
     }
 

@@ -3,6 +3,7 @@
 use super::{Engine, busy_step, die_at};
 use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
+use crate::store::NamespaceId;
 use crate::store::record::NewRecord;
 use crate::store::restore::Heat;
 use crate::store::slot::Ring;
@@ -103,7 +104,7 @@ fn restore_some(engine: &Engine) {
         let mut stripe = engine.enter();
         let key = engine.store.key(&key);
         let entry = stripe.find(&key);
-        let epochs = stripe.epochs_now(0);
+        let epochs = stripe.epochs_now(NamespaceId::NONE);
         let heat = Heat { ring: if n % 2 == 0 { Ring::Main } else { Ring::Small }, marks: 2 };
         let value = [n as u8; 40];
         let draft = NewRecord::new(key, &value, 0, None);

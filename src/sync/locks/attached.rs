@@ -9,6 +9,7 @@ use crate::fault::{Fault, injected};
 use crate::shm::Memory;
 use crate::sync::fork;
 use crate::sync::member::Seats;
+use crate::sync::wait::Waited;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ impl Locks {
         limit: Duration,
     ) -> Result<RegionGuard<'a>, LockError> {
         if injected(Fault::Unlocked) {
-            return Ok(RegionGuard::new(self, region, None, Mode::Exclusive, false));
+            return Ok(RegionGuard::new(self, region, None, Mode::Exclusive, Waited::NONE));
         }
         let (word, waited) = match self {
             Locks::Lease(locks) => {
@@ -46,14 +47,40 @@ impl Locks {
         Ok(RegionGuard::new(self, region, word, Mode::Exclusive, waited))
     }
 
-    /// Locks a region with a strategy other than `lease`; returns whether it had to wait.
-    fn lock_whole(&self, region: u32, limit: Duration) -> Result<bool, LockError> {
+    /// [`lock`](Self::lock) for the path that matters: `wait` locks a region that is held, and is no part of it. No guard
+    /// comes back from there, so that the guard is made in one place and need not be copied.
+    #[inline(always)]
+    pub(crate) fn lock_at_once<'a, M: Memory, E>(
+        &'a self,
+        seats: Seats<'a, M>,
+        region: u32,
+        wait: impl FnOnce() -> Result<(), E>,
+    ) -> Result<RegionGuard<'a>, E> {
+        let word = match self {
+            Locks::Lease(locks) => Some(locks.word(seats, region)),
+            _ => None,
+        };
+        let is_locked = match (word, self) {
+            _ if injected(Fault::Unlocked) => true,
+            (Some(held), _) => held.try_lock(),
+            (None, Locks::Process(locks)) => locks.try_lock(region),
+            _ => false,
+        };
+        if !is_locked {
+            wait()?;
+        }
+        let word = word.filter(|_| !injected(Fault::Unlocked));
+        Ok(RegionGuard::new(self, region, word, Mode::Exclusive, Waited::NONE))
+    }
+
+    /// Locks a region with a strategy other than `lease`; returns how long it waited.
+    fn lock_whole(&self, region: u32, limit: Duration) -> Result<Waited, LockError> {
         match self {
             Locks::File(locks) => locks.lock(region, limit),
             Locks::Process(locks) => locks.lock(region, limit),
-            Locks::Lease(_) | Locks::None => Ok(false),
+            Locks::Lease(_) | Locks::None => Ok(Waited::NONE),
             Locks::RwFile(lock) => lock.lock(limit, Mode::Exclusive),
-            Locks::Custom(locks) => locks.lock(region, limit).map(|()| false),
+            Locks::Custom(locks) => locks.lock(region, limit).map(|()| Waited::NONE),
         }
     }
 
@@ -97,13 +124,13 @@ pub(crate) struct RegionGuard<'a> {
     mode: Mode,
     region: u32,
     generation: u32,
-    /// Whether the caller had to wait for the lock.
-    pub waited: bool,
+    /// How long the caller waited for the lock.
+    pub waited: Waited,
 }
 
 impl<'a> RegionGuard<'a> {
     #[inline]
-    fn new(locks: &'a Locks, region: u32, word: Option<HeldWord<'a>>, mode: Mode, waited: bool) -> Self {
+    fn new(locks: &'a Locks, region: u32, word: Option<HeldWord<'a>>, mode: Mode, waited: Waited) -> Self {
         // Makes the previous holder's stores visible to the loads that follow.
         fence(Ordering::Acquire);
         Self { locks, word, mode, region, generation: fork::generation(), waited }
@@ -111,13 +138,19 @@ impl<'a> RegionGuard<'a> {
 }
 
 impl RegionGuard<'_> {
+    /// Leaves the region locked, for another guard of it.
+    pub(crate) fn hand_over(self) {
+        std::mem::forget(self);
+    }
+
     #[inline]
     fn give_back(&self) {
         if self.generation == fork::generation() {
             fence(Ordering::Release);
-            match self.word {
-                Some(held) => held.unlock(),
-                None => self.locks.unlock(self.region, self.mode),
+            match (self.word, self.locks) {
+                (Some(held), _) => held.unlock(),
+                (None, Locks::Process(locks)) if !injected(Fault::Unlocked) => locks.unlock(self.region),
+                (None, locks) => locks.unlock(self.region, self.mode),
             }
         }
     }

@@ -4,6 +4,7 @@ use super::contract::{LockError, LockPlace, lock_file_path};
 use super::process::Flag;
 use crate::platform;
 use crate::sync::lock_file::LockFile;
+use crate::sync::wait::Waited;
 use std::io::{self, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,8 +32,8 @@ impl FileLocks {
         Self((0..place.regions).map(region).collect())
     }
 
-    /// Locks a region; returns whether it had to wait.
-    pub(super) fn lock(&self, number: u32, limit: Duration) -> Result<bool, LockError> {
+    /// Locks a region; returns how long it waited.
+    pub(super) fn lock(&self, number: u32, limit: Duration) -> Result<Waited, LockError> {
         let region = &self.0[number as usize];
         let try_lock = || Ok(region.stuck.load(Ordering::Relaxed) || region.file.with(LockFile::try_lock_exclusive)?);
         region.front.lock(limit, try_lock)

@@ -11,6 +11,7 @@ use crate::shm::memory::Word;
 use crate::sync::lock_file::LockFile;
 use crate::sync::member::{MemberId, Seats};
 use crate::sync::threads::{self, ThreadNumber};
+use crate::sync::wait::Waited;
 use crossbeam::utils::Backoff;
 use std::io;
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ pub(crate) struct LeaseLocks {
     member: MemberId,
 }
 
-/// A region that this thread holds.
+/// A region that this thread holds, or is about to lock.
 #[derive(Clone, Copy)]
 pub(super) struct HeldWord<'a> {
     word: LockWord<'a>,
@@ -39,28 +40,34 @@ impl LeaseLocks {
         Self { directory, member }
     }
 
-    /// Locks a region; also returns whether it had to wait.
+    /// Locks a region; also returns how long it waited.
     #[inline]
     pub(super) fn lock<'a, M: Memory>(
         &self,
         seats: Seats<'a, M>,
         region: u32,
         limit: Duration,
-    ) -> Result<(HeldWord<'a>, bool), LockError> {
-        let name = Name::new(self.member.seat, self.member.generation, threads::number_of_thread());
-        let held = HeldWord { word: seats.lock_word(region), name };
-        if held.word.try_lock(name) {
-            return Ok((held, false));
+    ) -> Result<(HeldWord<'a>, Waited), LockError> {
+        let held = self.word(seats, region);
+        if held.try_lock() {
+            return Ok((held, Waited::NONE));
         }
-        self.wait(seats, held, limit)?;
-        Ok((held, true))
+        let waited = self.wait(seats, held, limit)?;
+        Ok((held, waited))
+    }
+
+    /// A region's word, and the name of this thread, which does not hold the region yet.
+    #[inline(always)]
+    pub(super) fn word<'a, M: Memory>(&self, seats: Seats<'a, M>, region: u32) -> HeldWord<'a> {
+        let name = Name::new(self.member.seat, self.member.generation, threads::number_of_thread());
+        HeldWord { word: seats.lock_word(region), name }
     }
 
     #[cold]
-    fn wait<M: Memory>(&self, seats: Seats<'_, M>, held: HeldWord<'_>, limit: Duration) -> Result<(), LockError> {
+    fn wait<M: Memory>(&self, seats: Seats<'_, M>, held: HeldWord<'_>, limit: Duration) -> Result<Waited, LockError> {
         let mut waiter = Waiter::new(self, seats, limit);
         match (held.word.wait(held.name, &mut waiter), waiter.no_answer) {
-            (true, _) => Ok(()),
+            (true, _) => Ok(Waited::since(waiter.start)),
             (false, Some(error)) => Err(LockError::Failed(error)),
             (false, None) => Err(LockError::Busy),
         }
@@ -68,6 +75,12 @@ impl LeaseLocks {
 }
 
 impl HeldWord<'_> {
+    /// Locks the region if it is free.
+    #[inline(always)]
+    pub(super) fn try_lock(self) -> bool {
+        self.word.try_lock(self.name)
+    }
+
     #[inline]
     pub(super) fn unlock(self) {
         self.word.unlock(self.name, |word| platform::wake_one(word.low_half()));

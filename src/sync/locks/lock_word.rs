@@ -31,7 +31,7 @@
 
 use crate::shm::Step;
 use crate::shm::atomics::Ordering;
-use crate::shm::memory::Word;
+use crate::shm::memory::{Word, Words};
 
 const SEAT_SHIFT: u32 = 32;
 const THREAD_SHIFT: u32 = 52;
@@ -85,14 +85,21 @@ pub(crate) trait Host {
     fn sleep(&mut self, word: Word<'_>, seen: u64) -> bool;
 }
 
-/// The two words of a lock region.
+/// The two words of a lock region: the lock word, and the count of wake-ups.
 #[derive(Clone, Copy)]
-pub(crate) struct LockWord<'a> {
-    pub lock: Word<'a>,
-    pub sleep: Word<'a>,
-}
+pub(crate) struct LockWord<'a>(pub Words<'a, 2>);
 
-impl LockWord<'_> {
+impl<'a> LockWord<'a> {
+    #[inline]
+    fn lock(self) -> Word<'a> {
+        self.0.at(0)
+    }
+
+    #[inline]
+    fn sleep(self) -> Word<'a> {
+        self.0.at(1)
+    }
+
     /// Takes a free region.
     ///
     /// `Acquire` makes the previous holder's stores visible; its partner is the `Release` of [`unlock`](Self::unlock).
@@ -100,13 +107,13 @@ impl LockWord<'_> {
     /// generation.
     #[inline]
     pub(crate) fn try_lock(self, me: Name) -> bool {
-        self.lock.compare_exchange(Step::LockWord, 0, me.0, Ordering::AcqRel).is_ok()
+        self.lock().compare_exchange(Step::LockWord, 0, me.0, Ordering::AcqRel).is_ok()
     }
 
     /// Takes a held region once it is unlocked or its owner is proved dead. `false`: the limit has passed.
     pub(crate) fn wait<H: Host>(self, me: Name, host: &mut H) -> bool {
         while host.spin() {
-            if self.lock.get() == 0 && self.try_lock(me) {
+            if self.lock().get() == 0 && self.try_lock(me) {
                 return true;
             }
         }
@@ -114,9 +121,9 @@ impl LockWord<'_> {
         loop {
             // Must precede the load of the lock word. `Acquire`; its partner is the `Release` in `unlock_marked`: a
             // waiter that sees the count raised sees that the lock word was set to 0 before.
-            let count = self.sleep.load(Ordering::Acquire);
+            let count = self.sleep().load(Ordering::Acquire);
             // Partner: the `Release` of the thread that stored its name here.
-            let seen = self.lock.load(Ordering::Acquire);
+            let seen = self.lock().load(Ordering::Acquire);
             lost += 1;
             if seen == 0 {
                 if self.exchange(0, mine) {
@@ -142,7 +149,7 @@ impl LockWord<'_> {
                 continue;
             }
             (mine, lost) = (me.0 | WAITERS, 0);
-            if !host.sleep(self.sleep, count) {
+            if !host.sleep(self.sleep(), count) {
                 return false;
             }
         }
@@ -151,14 +158,14 @@ impl LockWord<'_> {
     /// Exchanges the lock word, with the orderings of [`try_lock`](Self::try_lock). Setting the mark does not hide the
     /// `Release` of the name's store: an exchange continues the release sequence of the store that it replaces.
     fn exchange(self, old: u64, new: u64) -> bool {
-        self.lock.compare_exchange(Step::LockWord, old, new, Ordering::AcqRel).is_ok()
+        self.lock().compare_exchange(Step::LockWord, old, new, Ordering::AcqRel).is_ok()
     }
 
     /// Unlocks a region that `me` holds; `wake` wakes one thread that sleeps on the word that is passed to it. For
     /// `Release` see [`try_lock`](Self::try_lock).
     #[inline]
     pub(crate) fn unlock(self, me: Name, wake: impl FnOnce(Word<'_>)) {
-        if self.lock.compare_exchange(Step::LockWord, me.0, 0, Ordering::Release).is_err() {
+        if self.lock().compare_exchange(Step::LockWord, me.0, 0, Ordering::Release).is_err() {
             self.unlock_marked(me, wake);
         }
     }
@@ -166,10 +173,10 @@ impl LockWord<'_> {
     #[cold]
     fn unlock_marked(self, me: Name, wake: impl FnOnce(Word<'_>)) {
         // Anything but my own name with the mark is damage, which this thread must not overwrite.
-        if self.lock.compare_exchange(Step::LockWord, me.0 | WAITERS, 0, Ordering::Release).is_ok() {
+        if self.lock().compare_exchange(Step::LockWord, me.0 | WAITERS, 0, Ordering::Release).is_ok() {
             // `Release`, for the load of the count in `wait`.
-            self.sleep.announce(Step::SleepWord);
-            wake(self.sleep);
+            self.sleep().announce(Step::SleepWord);
+            wake(self.sleep());
         }
     }
 }

@@ -51,7 +51,7 @@ impl World {
     }
 
     fn lock_word(&self) -> LockWord<'_> {
-        LockWord { lock: self.words.word(LOCK), sleep: self.words.word(SLEEP) }
+        LockWord(self.words.words(LOCK))
     }
 
     fn try_take(&self, what: usize) -> Option<Taken<'_>> {

@@ -4,6 +4,7 @@ use super::contract::{LockError, LockPlace, Mode};
 use super::file::SharedFile;
 use super::process::Flag;
 use crate::sync::lock_file::LockFile;
+use crate::sync::wait::Waited;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -24,8 +25,8 @@ impl RwFileLock {
         Ok(Self { file, front: Flag::default(), readers: AtomicU32::new(0) })
     }
 
-    /// Locks the file in `mode`; returns whether it had to wait.
-    pub(super) fn lock(&self, limit: Duration, mode: Mode) -> Result<bool, LockError> {
+    /// Locks the file in `mode`; returns how long it waited.
+    pub(super) fn lock(&self, limit: Duration, mode: Mode) -> Result<Waited, LockError> {
         match mode {
             Mode::Exclusive => self.front.lock(limit, || self.enter_exclusive()),
             Mode::Shared => {

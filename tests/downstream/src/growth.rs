@@ -36,7 +36,7 @@ knows! {
         | Error::SeatsFull { .. } | Error::BadOption { .. } | Error::KeyTooLong { .. } | Error::TooLarge { .. }
         | Error::NotANumber { .. } | Error::Overflow { .. } | Error::Busy { .. } | Error::TimedOut { .. }
         | Error::OwnClaim | Error::NamespacesFull { .. } | Error::Codec { .. } | Error::ReadOnly(_)
-        | Error::NoMemory { .. } | Error::BufferTooSmall { .. },
+        | Error::NoMemory { .. } | Error::BufferTooSmall { .. } | Error::NotResized { .. },
 }
 
 #[test]

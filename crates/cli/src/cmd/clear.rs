@@ -10,7 +10,7 @@ use crate::args::{WriteArgs, find_namespace};
 /// Processes that have the file open can continue to use it, and find it empty. The exit status is 1 when the file does
 /// not have the namespace.
 ///
-/// Example: kennel clear my.cache
+/// Examples: kennel clear my.cache; kennel clear my.cache --namespace pages --remove
 #[derive(Args)]
 pub struct ClearArgs {
     #[command(flatten)]
@@ -18,6 +18,9 @@ pub struct ClearArgs {
     /// Remove only the keys of this namespace.
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
+    /// Also remove the namespace, to make room for another name. A program that still uses it adds it again when it writes.
+    #[arg(long, requires = "namespace")]
+    remove: bool,
 }
 
 pub fn run(args: &ClearArgs) -> CliResult {
@@ -26,8 +29,10 @@ pub fn run(args: &ClearArgs) -> CliResult {
         Some(name) => find_namespace(&cache, name)?,
         None => Some(cache),
     };
-    if let Some(cache) = &cleared {
-        cache.clear()?;
+    match (&cleared, &args.namespace) {
+        (Some(cache), Some(name)) if args.remove => drop(cache.remove_namespace(name)?),
+        (Some(cache), _) => cache.clear()?,
+        (None, _) => {}
     }
     Ok(hit_or_miss(cleared.is_some()))
 }

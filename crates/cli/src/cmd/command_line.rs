@@ -8,8 +8,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use super::command::OWN_FAILURE;
 use super::outcome::{CliResult, FAILED};
 use super::{
-    bench, clear, completions, copy, create, delete, demo, destroy, dump, flush, get, incr, invalidate, keys, load,
-    lock, man, memo, metrics, replay, set, stat, touch, verify,
+    advise, bench, clear, completions, copy, create, delete, demo, destroy, dump, flush, get, incr, invalidate, keys,
+    load, lock, man, memo, metrics, replay, resize, set, stat, touch, verify,
 };
 
 #[cfg(all(unix, feature = "far"))]
@@ -73,6 +73,7 @@ enum Command {
     Dump(dump::DumpArgs),
     Load(load::LoadArgs),
     Copy(copy::CopyArgs),
+    Resize(resize::ResizeArgs),
     Destroy(destroy::DestroyArgs),
     #[command(flatten)]
     Wrapper(Wrapper),
@@ -80,6 +81,7 @@ enum Command {
     #[cfg(feature = "top")]
     Top(top::TopArgs),
     Metrics(metrics::MetricsArgs),
+    Advise(advise::AdviseArgs),
     #[cfg(all(unix, feature = "far"))]
     Far(far::FarArgs),
     Verify(verify::VerifyArgs),
@@ -106,12 +108,14 @@ impl Command {
             Self::Dump(args) => dump::run(args),
             Self::Load(args) => load::run(&args),
             Self::Copy(args) => copy::run(&args),
+            Self::Resize(args) => resize::run(&args),
             Self::Destroy(args) => destroy::run(&args),
             Self::Wrapper(wrapper) => wrapper.run(),
             Self::Stat(args) => stat::run(&args),
             #[cfg(feature = "top")]
             Self::Top(args) => top::run(&args),
             Self::Metrics(args) => metrics::run(&args),
+            Self::Advise(args) => advise::run(&args),
             #[cfg(all(unix, feature = "far"))]
             Self::Far(args) => far::run(args),
             Self::Verify(args) => verify::run(&args),
@@ -149,9 +153,10 @@ impl Wrapper {
 enum Internal {
     DemoWorker(demo::WorkerArgs),
     DemoHerd(demo::HerdArgs),
+    DemoSpeaker(demo::SpeakerArgs),
     ReplayWorker(replay::WorkerArgs),
     BenchWorker(bench::WorkerArgs),
-    MemoWorker(memo::MemoArgs),
+    MemoWorker(Box<memo::MemoArgs>),
     #[cfg(all(unix, feature = "far"))]
     FarCheckWorker,
     #[cfg(all(unix, feature = "far"))]
@@ -165,6 +170,7 @@ impl Internal {
         match self {
             Self::DemoWorker(args) => demo::run_worker(&args),
             Self::DemoHerd(args) => demo::run_member(&args),
+            Self::DemoSpeaker(args) => demo::run_speaker(&args),
             Self::ReplayWorker(args) => replay::run_worker(args),
             Self::BenchWorker(args) => bench::run_worker(&args),
             Self::MemoWorker(args) => memo::run_in_background(&args),

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use clap::{Args, ValueHint};
 use kennel::{Cache, Error, LockStrategy, Options};
 use kennel_harness::size::parse_size;
+use kennel_stream::{Filling, Namespace};
 
-use super::filling::{FillArgs, Filling};
+use super::filling::{FillArgs, InWords, refused};
 use super::outcome::{AnyError, CliResult};
 use crate::args::{LockWaitArgs, TrustArgs, open_to_read};
 use crate::output::{print_line, unless_reader_gone, with_spinner};
-use crate::stream::Namespace;
 
 /// Store the items of one cache file in another, which may have another size and other options.
 ///
@@ -49,10 +49,10 @@ pub fn run(args: &CopyArgs) -> CliResult {
     if from.path() == to.path() {
         return Err(format!("{} and {} are one file", args.from.display(), args.to.display()).into());
     }
-    let mut filling = args.fill.fill(&to);
+    let mut filling = Filling::new(&to, args.fill.how());
     let copied = with_spinner("Copying", || copy(&from, &mut filling));
     // Also after an error, since the items are in the file.
-    let printed = print_line(format_args!("Copied {}.", filling.tally));
+    let printed = print_line(format_args!("Copied {}.", InWords(&filling.tally)));
     copied?;
     unless_reader_gone(printed)?;
     Ok(ExitCode::SUCCESS)
@@ -92,7 +92,10 @@ fn path(cache: &Cache) -> std::path::Display<'_> {
 
 fn copy(from: &Cache, filling: &mut Filling<'_>) -> kennel::Result<()> {
     for name in from.namespaces() {
-        filling.namespace(&Namespace::new(&name, from.namespace_defaults(&name)))?;
+        let namespace = Namespace::new(&name, from.namespace_defaults(&name));
+        if let Some(error) = filling.namespace(&namespace)? {
+            refused(&namespace, &error);
+        }
     }
     filling.store(from.hottest_first()).map(drop)
 }

@@ -9,7 +9,7 @@ use kennel_harness::human::plural;
 use kennel_harness::size::{format_size, parse_size};
 
 use super::outcome::CliResult;
-use crate::args::Locks;
+use crate::args::{Large, Locks};
 use crate::output::{print_line, with_spinner};
 
 /// Create a cache file, or fail if the file exists.
@@ -49,6 +49,18 @@ pub struct CreateArgs {
     /// How many namespaces the file has room for.
     #[arg(long, value_name = "N", default_value_t = 64)]
     namespaces: u32,
+    /// Whether the file counts the hits and misses of each namespace: yes or no. By default it does if that takes at most
+    /// a fiftieth of the capacity: 1 MiB with 1024 seats and 64 namespaces.
+    #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
+    namespace_reads: Option<bool>,
+    /// Whether the file has room for samples of reads, as "kennel advise" takes them: yes or no. By default it does if that
+    /// takes at most a hundredth of the capacity: 1.1 MiB with 1024 seats.
+    #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
+    samples: Option<bool>,
+    /// The length of the tables of tags: 0, or a power of two from 64 to 65536. Tags that share a place there are
+    /// invalidated together. By default one place for each KiB of the capacity, from 4096 to 65536.
+    #[arg(long, value_name = "N")]
+    tags: Option<u32>,
     /// The permission bits of the file in octal, for example 660 to share it with a group.
     #[arg(long, value_name = "OCTAL", default_value = "600", value_parser = parse_mode)]
     mode: u32,
@@ -62,6 +74,10 @@ pub struct CreateArgs {
     /// Touch every page of the file now, so that later writes do not wait for memory or disk space.
     #[arg(long)]
     prefault: bool,
+    /// Whether the file is to lie in large pages of 2 MiB, on Linux: random keys in a gigabyte of data then take about
+    /// 0.7 of the time. "kennel stat" shows what came of it.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    large_pages: Large,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -114,7 +130,17 @@ fn options(args: &CreateArgs) -> Options {
         .claims(args.claims)
         .namespaces(args.namespaces)
         .after_crash(args.after_crash.into())
-        .prefault(args.prefault);
+        .prefault(args.prefault)
+        .large_pages(args.large_pages.into());
+    if let Some(yes) = args.namespace_reads {
+        options = options.namespace_reads(yes);
+    }
+    if let Some(yes) = args.samples {
+        options = options.samples(yes);
+    }
+    if let Some(tags) = args.tags {
+        options = options.tags(tags);
+    }
     if let Some(stripes) = args.stripes {
         options = options.stripes(stripes);
     }

@@ -1,4 +1,4 @@
-//! `kennel invalidate`: forgets a namespace.
+//! `kennel invalidate`: forgets a namespace, or what bears a tag.
 
 use clap::Args;
 use kennel::Invalidation;
@@ -6,29 +6,41 @@ use kennel::Invalidation;
 use super::outcome::{CliResult, hit_or_miss};
 use crate::args::{WriteArgs, find_namespace};
 
-/// Forget everything in a namespace, immediately and in every process.
+/// Forget everything in a namespace, or everything that bears a tag, immediately and in every process.
 ///
 /// A namespace is a named part of a cache: "memo" is the one of "kennel memo", others are those of your programs; "kennel stat"
-/// lists them. It takes the same short time however much the namespace holds.
+/// lists them. Values bear tags if they were stored so, for example by "kennel set --tag", in whatever namespace. It takes
+/// the same short time for any number of values.
 ///
-/// The exit status is 1 when the file has no namespace of that name, and standard error says which it has.
+/// The exit status is 1 when the file has no namespace of that name, and standard error says which it has. A file does not
+/// know which tags there are.
 ///
-/// Example: kennel invalidate my.cache pages
+/// Examples: kennel invalidate my.cache pages; kennel invalidate my.cache --tag product:7
 #[derive(Args)]
 pub struct InvalidateArgs {
     #[command(flatten)]
     write: WriteArgs,
     /// The name of the namespace.
-    namespace: String,
+    #[arg(required_unless_present = "tags", conflicts_with = "tags")]
+    namespace: Option<String>,
+    /// Forget the values that bear this tag. May be given several times.
+    #[arg(long = "tag", value_name = "NAME")]
+    tags: Vec<String>,
     /// Only make the values stale: they are returned while one process creates them anew.
     #[arg(long)]
     soft: bool,
 }
 
 pub fn run(args: &InvalidateArgs) -> CliResult {
-    let namespace = find_namespace(&args.write.open()?, &args.namespace)?;
+    let how = if args.soft { Invalidation::Soft } else { Invalidation::Hard };
+    let cache = args.write.open()?;
+    let Some(name) = &args.namespace else {
+        cache.invalidate_tags(&args.tags, how)?;
+        return Ok(hit_or_miss(true));
+    };
+    let namespace = find_namespace(&cache, name)?;
     if let Some(namespace) = &namespace {
-        namespace.invalidate(if args.soft { Invalidation::Soft } else { Invalidation::Hard })?;
+        namespace.invalidate(how)?;
     }
     Ok(hit_or_miss(namespace.is_some()))
 }

@@ -2,6 +2,7 @@
 //!
 //! [`outcome`] is how commands end, [`filling`] what those share that store saved items, and [`command`] is what those share that run other commands.
 
+mod advise;
 mod bench;
 mod clear;
 mod command;
@@ -28,6 +29,7 @@ mod memo;
 mod metrics;
 mod outcome;
 mod replay;
+mod resize;
 mod set;
 mod stat;
 #[cfg(feature = "top")]

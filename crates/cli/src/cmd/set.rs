@@ -31,6 +31,9 @@ pub struct SetArgs {
     /// A number of 32 bits that is stored with the value and shown by "kennel get --json".
     #[arg(long, value_name = "N", default_value_t = 0)]
     flags: u32,
+    /// A tag of the value: "kennel invalidate --tag" ends all values that bear it. May be given up to 16 times.
+    #[arg(long = "tag", value_name = "NAME")]
+    tags: Vec<String>,
     /// Store the value only if the cache does not hold the key.
     #[arg(long, conflicts_with = "replace")]
     add: bool,
@@ -40,7 +43,7 @@ pub struct SetArgs {
 }
 
 pub fn run(args: SetArgs) -> CliResult {
-    let how = SetOptions::new().flags(args.flags);
+    let how = SetOptions::new().flags(args.flags).tags(&args.tags);
     let how = args.ttl.map_or(how, |ttl| how.expiry(Expiry::After(ttl)));
     let condition = Condition::of(&args);
     let key = args.key.bytes()?;

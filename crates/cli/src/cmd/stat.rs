@@ -4,10 +4,11 @@ use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, ValueHint};
-use kennel::{Cache, Counters, Limit, Stats, StripeStats};
-use kennel_harness::human::{count, percent};
+use kennel::{Cache, Counters, Histogram, LargePages, Limit, NamespaceReads, Stats, StripeStats, Times};
+use kennel_harness::human::{count, latency, percent};
 use kennel_harness::size::format_size;
 use serde_json::{Value, json};
 
@@ -48,7 +49,8 @@ pub fn run(args: &StatArgs) -> CliResult {
     if args.prometheus {
         return print_metrics(args);
     }
-    let cache = args.file.open_read_only()?;
+    // A mapping for large pages shows which ones the file has, also on a disk; one for reading makes none.
+    let cache = args.file.options().large_pages(LargePages::Always).open_read_only(args.file.path())?;
     let stats = cache.stats();
     let stripes = args.stripes.then(|| cache.stripe_stats());
     if args.json {
@@ -77,6 +79,7 @@ fn document(cache: &Cache, stats: &Stats, stripes: Option<&[StripeStats]>) -> se
     let mut document = serde_json::to_value(stats)?;
     document["namespaces"] = json!(cache.namespaces());
     document["awaits_writer"] = json!(cache.awaits_writer());
+    document["large_mapped"] = json!(cache.large_mapped());
     document["hit_ratio"] = json!(hit_ratio(&stats.counters));
     if let Some(stripes) = stripes {
         document["stripe_stats"] = serde_json::to_value(stripes)?;
@@ -102,9 +105,12 @@ fn print_text(cache: &Cache, stats: &Stats, stripes: Option<&[StripeStats]>) -> 
         row(&mut out, "namespaces", namespaces.join(", "))?;
     }
     print_layout(&mut out, stats)?;
+    row(&mut out, "large pages", large_in_words(cache.large_mapped()))?;
     print_reads(&mut out, &stats.counters)?;
     print_writes(&mut out, &stats.counters)?;
     print_creations(&mut out, &stats.counters)?;
+    print_times(&mut out, &stats.times)?;
+    print_namespaces(&mut out, &stats.namespace_reads)?;
     print_losses(&mut out, &stats.counters)?;
     if let Some(stripes) = stripes {
         print_stripes(&mut out, stripes)?;
@@ -141,8 +147,20 @@ fn print_layout(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
     let buckets = count(stats.buckets);
     row(out, "index", format_args!("{} slots in {buckets} buckets", count(stats.slots)))?;
     row(out, "mean item", format_args!("{} expected", format_size(stats.mean_item)))?;
+    match stats.tags {
+        0 => row(out, "tags", "none: the file has no room for them")?,
+        tags => row(out, "tags", format_args!("{} places", count(tags.into())))?,
+    }
     let seats = count(stats.seats.into());
     row(out, "writers", format_args!("{} of {seats} seats taken", count(stats.members.into())))
+}
+
+fn large_in_words(mapped: Option<u64>) -> String {
+    match mapped {
+        Some(0) => "none of what is in memory".to_owned(),
+        Some(bytes) => format!("{} of what is in memory", format_size(bytes)),
+        None => "unknown: the system does not say, or /proc cannot be read".to_owned(),
+    }
 }
 
 fn print_reads(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
@@ -170,6 +188,9 @@ fn print_creations(out: &mut impl Write, counters: &Counters) -> io::Result<()> 
     row(out, "waits", Noted(counters.claim_waits, "callers that waited for another's value"))?;
     row(out, "takeovers", Noted(counters.takeovers, "claims taken over, too old or of dead processes"))?;
     row(out, "voided", Noted(counters.voided, "values not stored, because the key was written"))?;
+    row(out, "failed", Noted(counters.failed, "creators that returned an error or panicked"))?;
+    row(out, "stale on error", Noted(counters.stale_on_error, "stale values shown in place of an error"))?;
+    row(out, "rested", Noted(counters.rested, "calls for keys that rest after failures"))?;
     row(out, "uncached", Noted(counters.uncached, "creations while the cache could not be used"))?;
     row(out, "unprotected", Noted(counters.unprotected, "creations without a claim, for the caller alone"))
 }
@@ -183,6 +204,38 @@ fn print_losses(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
     row(out, "expirations", count(counters.expirations))?;
     row(out, "repairs", Noted(counters.repairs, "stripes repaired after a writer died"))?;
     row(out, "dropped", Noted(counters.dropped, "damaged records that were found and removed"))
+}
+
+fn print_times(out: &mut impl Write, times: &Times) -> io::Result<()> {
+    section(out, "Times")?;
+    for (name, histogram) in times.iter() {
+        row(out, &name.replace('_', " "), in_words(histogram))?;
+    }
+    Ok(())
+}
+
+/// The mean of a histogram, and how long most operations took at most.
+fn in_words(histogram: &Histogram) -> String {
+    let Some(mean) = histogram.mean() else { return count(0) };
+    let nanos = |time: Duration| latency(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    let within = |part, name: &str| {
+        let longest = Histogram::bound(histogram.counts.len() - 2).unwrap_or_default();
+        let (is_within, time) = histogram.within(part).map_or(("more than", longest), |time| ("up to", time));
+        format!("{name} {is_within} {}", nanos(time))
+    };
+    format!("{:<14} mean {}, {}, {}", count(histogram.count()), nanos(mean), within(0.5, "half"), within(0.99, "99 %"))
+}
+
+fn print_namespaces(out: &mut impl Write, namespaces: &[NamespaceReads]) -> io::Result<()> {
+    if namespaces.is_empty() {
+        return Ok(());
+    }
+    section(out, "Namespaces (estimated from one read in sixteen)")?;
+    for NamespaceReads { name, hits, misses, .. } in namespaces {
+        let ratio = percent(*hits, hits.saturating_add(*misses));
+        row(out, name, format_args!("{:<14} hits, {} misses: hit ratio {ratio}", count(*hits), count(*misses)))?;
+    }
+    Ok(())
 }
 
 fn section(out: &mut impl Write, title: &str) -> io::Result<()> {

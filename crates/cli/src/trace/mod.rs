@@ -21,7 +21,7 @@ mod layout;
 mod lines;
 mod lirs;
 mod oracle;
-mod parser;
+pub(crate) mod parser;
 mod request;
 mod row;
 mod text;

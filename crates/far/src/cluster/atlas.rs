@@ -3,8 +3,12 @@
 //! It is a value in a namespace of its own, and that namespace's first word is its number. The number is raised after
 //! the map is stored, so whoever reads a number finds that map or a later one. A process keeps its copy as long as the
 //! number stands. Without the map of the current number a process uses no near value.
+//!
+//! The first number in a file is the host's time in microseconds. So a file that takes the place of another one has higher
+//! numbers, and nobody takes the map of the former for its own.
 
 use super::map::{Map, Merged};
+use crate::clock::HostClock;
 use crate::error::{Error, Result};
 use arc_swap::ArcSwap;
 use kennel::{Cache, SetOptions, Stamp, Swap};
@@ -18,13 +22,14 @@ const ATTEMPTS: usize = 64;
 
 pub(crate) struct Atlas {
     cache: Cache,
+    clock: HostClock,
     /// The last map that this process read or stored.
     known: ArcSwap<Map>,
 }
 
 impl Atlas {
-    pub(crate) fn new(cache: Cache) -> Self {
-        Self { cache, known: ArcSwap::default() }
+    pub(crate) fn new(cache: Cache, clock: HostClock) -> Self {
+        Self { cache, clock, known: ArcSwap::default() }
     }
 
     fn number(&self) -> u64 {
@@ -90,8 +95,10 @@ impl Atlas {
         for _ in 0..ATTEMPTS {
             let number = self.number();
             let (found, stamp) = self.stored().map_or((None, None), |(map, stamp)| (map, Some(stamp)));
-            let is_lost = found.as_ref().is_none_or(|map| map.number < number);
-            let mut map = found.unwrap_or_else(|| Map::clone(&self.known.load()));
+            let is_lost = number == 0 || found.as_ref().is_none_or(|map| map.number < number);
+            let stored = found.as_ref().map_or(0, |map| map.number);
+            // Without a number the map is of another boot: its times mean nothing here.
+            let mut map = found.filter(|_| number != 0).unwrap_or_else(|| Map::clone(&self.known.load()));
             let merged = change(&mut map);
             if !merged.is_changed && !is_lost {
                 if map.number > number {
@@ -99,7 +106,10 @@ impl Atlas {
                 }
                 return Ok(());
             }
-            map.number = map.number.max(number) + 1;
+            // A damaged number may be the last one.
+            let first = if number == 0 { self.clock.now() } else { 0 };
+            let next = map.number.max(stored).max(number).max(first).checked_add(1);
+            map.number = next.ok_or_else(|| Error::Connection("no number is left for a map of slots".into()))?;
             flush(&merged, is_lost);
             // Of two callers that store a map of the same number one is told here, and looks again.
             if self.store(&map, stamp)? && self.cache.raise_namespace_word(NUMBER, map.number)? < map.number {
@@ -127,7 +137,7 @@ mod tests {
 
     fn atlas(place: &tempfile::TempDir) -> Atlas {
         let file = kennel::Options::new().capacity(1 << 20).open_or_create(place.path().join("near")).unwrap();
-        Atlas::new(file.namespace("map", &kennel::NamespaceOptions::new()).unwrap())
+        Atlas::new(file.namespace("map", &kennel::NamespaceOptions::new()).unwrap(), HostClock::new())
     }
 
     fn take(epoch: u64, asked: u64) -> impl Fn(&mut Map) -> Merged {
@@ -148,10 +158,11 @@ mod tests {
         };
         one.change(take(1, 1), flush).unwrap();
         assert_eq!((one.owner(5), other.owner(5), other.owner(10)), (Some(0), Some(0), None));
+        let first = one.number();
         other.change(take(1, 2), flush).unwrap();
         one.change(take(2, 3), flush).unwrap();
-        assert_eq!(*flushes.borrow(), [(0, vec![0], true), (1, vec![0], false)]);
-        assert_eq!((other.current().unwrap().number, other.owner(5)), (2, Some(0)));
+        assert_eq!(*flushes.borrow(), [(0, vec![0], true), (first, vec![0], false)]);
+        assert_eq!((other.current().unwrap().number, other.owner(5)), (first + 1, Some(0)));
     }
 
     #[test]
@@ -159,6 +170,7 @@ mod tests {
         let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let (one, other) = (atlas(&place), atlas(&place));
         one.change(take(1, 1), |_, _| ()).unwrap();
+        let first = one.number();
         assert!(one.owner(5).is_some());
         one.cache.delete(KEY).unwrap();
         assert!(one.owner(5).is_some(), "who has it goes on");
@@ -168,13 +180,56 @@ mod tests {
         assert!(*all.borrow() && other.owner(5).is_some());
         one.cache.set(KEY, "no map").unwrap();
         one.change(take(1, 3), |_, _| ()).unwrap();
-        assert_eq!((one.current().unwrap().number, other.current().unwrap().number), (3, 3));
+        assert_eq!((one.current().unwrap().number, other.current().unwrap().number), (first + 2, first + 2));
         // A process ended between the store and the number.
         let mut next = Map::clone(&one.current().unwrap());
-        next.number = 9;
+        next.number = first + 9;
         one.cache.set(KEY, next.encode()).unwrap();
-        assert_eq!((other.current().unwrap().number, one.number()), (3, 3), "the number stands");
+        assert_eq!((other.current().unwrap().number, one.number()), (first + 2, first + 2), "the number stands");
         one.change(take(1, 4), |_, _| ()).unwrap();
-        assert_eq!((other.current().unwrap().number, one.number()), (9, 9));
+        assert_eq!((other.current().unwrap().number, one.number()), (first + 9, first + 9));
+    }
+
+    /// A file that is taken over from another boot may keep the map, and its words are cleared.
+    #[test]
+    fn a_map_of_another_boot_is_not_believed() {
+        let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let (one, other) = (atlas(&place), atlas(&place));
+        one.cache.set(KEY, "kennel-far-map-1 4\n0 a h:1 9 0 18446744073709551615 0-99\n").unwrap();
+        assert!(one.current().is_none() && other.owner(5).is_none());
+        let all = RefCell::new(false);
+        one.change(take(1, 3), |_, is_all| *all.borrow_mut() = is_all).unwrap();
+        assert!(*all.borrow());
+        assert_eq!((other.owner(5), other.owner(50)), (Some(0), None));
+        assert!(other.current().unwrap().number > 4);
+    }
+
+    /// A file that is removed and made again counts its maps anew.
+    #[test]
+    fn the_map_of_a_file_is_not_taken_for_that_of_its_successor() {
+        let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let one = atlas(&place);
+        one.change(take(1, 1), |_, _| ()).unwrap();
+        assert_eq!(one.owner(5), Some(0));
+        std::fs::remove_file(one.cache.path()).unwrap();
+        let other = atlas(&place);
+        let without = |map: &mut Map| {
+            map.merge(&View::parse("a h:1@2 myself,master - 0 0 1 connected 0-4", "h:1", 2).unwrap().own)
+        };
+        other.change(without, |_, _| ()).unwrap();
+        assert_eq!((one.owner(5), other.owner(5)), (Some(0), None), "one uses the removed file still");
+        one.cache.notice_removal();
+        assert_eq!((one.owner(4), one.owner(5)), (Some(0), None));
+    }
+
+    #[test]
+    fn a_number_that_cannot_rise_changes_nothing_and_ends() {
+        let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let one = atlas(&place);
+        one.change(take(1, 1), |_, _| ()).unwrap();
+        one.cache.set(KEY, format!("kennel-far-map-1 {}\n0 a h:1 1 0 1 0-9\n", u64::MAX)).unwrap();
+        // Who cannot tell the others of a change must not go on as if it had.
+        assert!(one.change(take(2, 3), |_, _| ()).is_err() && one.change(take(2, 4), |_, _| ()).is_err());
+        assert_eq!((atlas(&place).owner(5), one.number()), (Some(0), u64::MAX));
     }
 }

@@ -149,7 +149,9 @@ impl Map {
         let lost: Vec<usize> = self
             .masters()
             .filter(|(_, master)| master.id != view.own.id && !view.has(&master.id))
-            .filter(|(number, master)| master.asked + FORGET_AFTER_US < view.own.asked && !is_proved(*number))
+            .filter(|(number, master)| {
+                master.asked.saturating_add(FORGET_AFTER_US) < view.own.asked && !is_proved(*number)
+            })
             .map(|(number, _)| number)
             .collect();
         lost.into_iter().for_each(|number| self.remove(number, &mut merged));

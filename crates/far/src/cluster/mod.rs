@@ -16,5 +16,5 @@ mod view;
 
 pub(crate) use atlas::Atlas;
 pub(crate) use map::{FORGET_AFTER_US, MOST_MASTERS, Map, Master, Merged};
-pub(crate) use route::{Part, Router};
+pub(crate) use route::{Answers, Part, Router};
 pub(crate) use view::{Said, View};

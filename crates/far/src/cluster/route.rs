@@ -9,7 +9,7 @@ use super::view::View;
 use crate::error::{Error, Result};
 use crate::fault::{Rule, keeps};
 use crate::nears::Nears;
-use crate::redis::RedisStore;
+use crate::redis::{Question, RedisStore, Sent};
 use crate::settings::Settings;
 use crate::slots::slot;
 use crate::store::{Answer, Fetched, Reply};
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many answers that are none a call follows.
 const MOST_STEPS: usize = 16;
@@ -51,6 +51,31 @@ pub(crate) struct Part {
     pub fetched: Fetched,
 }
 
+/// What was answered of keys, and the errors of the others by their places.
+#[derive(Default)]
+pub(crate) struct Answers {
+    pub parts: Vec<Part>,
+    pub failed: Vec<(usize, Error)>,
+}
+
+/// A question to one master.
+struct Call {
+    address: String,
+    at: Vec<usize>,
+    from: Option<From>,
+    store: Arc<RedisStore>,
+    question: Question,
+    /// `None`: a new connection is needed.
+    sent: Option<Result<Sent>>,
+}
+
+/// A master that did not answer.
+struct Lost {
+    address: String,
+    at: Vec<usize>,
+    error: Error,
+}
+
 /// Where a call is on its way.
 struct Way {
     address: String,
@@ -66,38 +91,99 @@ impl Router {
         Self { settings, nears, stores: Mutex::default(), looked: AtomicU64::new(0) }
     }
 
-    /// The values of keys. Each master is asked once for all of its keys.
-    pub(crate) fn fetch(&self, keys: &[&[u8]]) -> Result<Vec<Part>> {
-        let mut of_nodes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (i, key) in keys.iter().enumerate() {
-            of_nodes.entry(self.place(slot(key))?).or_default().push(i);
-        }
-        let mut parts = Vec::new();
-        for (address, at) in of_nodes {
-            let asked: Vec<&[u8]> = at.iter().map(|i| keys[*i]).collect();
-            let from = self.from(&address)?;
-            let Ok(fetched) = self.store(&address)?.fetch_as(&asked, false) else {
-                // The way of each key shows whether another master has it by now.
-                for i in at {
-                    parts.push(self.fetch_one(keys[i], i)?);
-                }
-                continue;
-            };
-            let mut part = Part { from, at: Vec::new(), fetched: Fetched { answers: Vec::new(), ..fetched } };
-            for (i, answer) in at.into_iter().zip(fetched.answers) {
-                match &answer {
-                    Answer::Refused(error) if Redirect::of(error, &address).is_some() => {
-                        parts.push(self.fetch_one(keys[i], i)?);
-                    }
-                    _ => {
-                        part.at.push(i);
-                        part.fetched.answers.push(answer);
-                    }
+    /// The values of keys. Each master is asked once for all of its keys, and all of them at the same time. A master that
+    /// does not answer costs its own keys only.
+    pub(crate) fn fetch(&self, keys: &[&[u8]]) -> Answers {
+        let deadline = Instant::now() + self.settings.timeout;
+        let (mut answers, mut lost) = (Answers::default(), Vec::new());
+        self.ask_all(self.by_place(keys, 0..keys.len(), &mut answers), keys, deadline, &mut answers, &mut lost);
+        // Another master may have the slots of one that is lost by now.
+        let mut moved = Vec::new();
+        for Lost { address, at, error } in std::mem::take(&mut lost) {
+            if Instant::now() < deadline && self.may_look() {
+                drop(self.look(slot(keys[at[0]])));
+            }
+            for i in at {
+                match self.place(slot(keys[i])) {
+                    Ok(place) if place != address && Instant::now() < deadline => moved.push(i),
+                    _ => answers.failed.push((i, error.again())),
                 }
             }
-            parts.push(part);
         }
-        Ok(parts)
+        if !moved.is_empty() {
+            self.ask_all(self.by_place(keys, moved, &mut answers), keys, deadline, &mut answers, &mut lost);
+            for Lost { at, error, .. } in lost {
+                answers.failed.extend(at.into_iter().map(|i| (i, error.again())));
+            }
+        }
+        answers
+    }
+
+    /// The places of keys by the addresses of their masters.
+    fn by_place(
+        &self,
+        keys: &[&[u8]],
+        at: impl IntoIterator<Item = usize>,
+        answers: &mut Answers,
+    ) -> BTreeMap<String, Vec<usize>> {
+        let mut of_nodes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for i in at {
+            match self.place(slot(keys[i])) {
+                Ok(place) => of_nodes.entry(place).or_default().push(i),
+                Err(error) => answers.failed.push((i, error)),
+            }
+        }
+        of_nodes
+    }
+
+    /// Sends all questions, and then waits for the answers.
+    fn ask_all(
+        &self,
+        of_nodes: BTreeMap<String, Vec<usize>>,
+        keys: &[&[u8]],
+        deadline: Instant,
+        answers: &mut Answers,
+        lost: &mut Vec<Lost>,
+    ) {
+        let mut calls = Vec::with_capacity(of_nodes.len());
+        for (address, at) in of_nodes {
+            let asked: Vec<&[u8]> = at.iter().map(|i| keys[*i]).collect();
+            match self.from(&address).and_then(|from| Ok((from, self.store(&address)?))) {
+                Ok((from, store)) => {
+                    let question = Question::new(&asked, false);
+                    let sent = store.send(&question).map(Ok);
+                    calls.push(Call { address, at, from, store, question, sent });
+                }
+                Err(error) => lost.push(Lost { address, at, error }),
+            }
+        }
+        connect_all(&mut calls, deadline);
+        for Call { address, at, from, store, question, sent } in calls {
+            let sent = sent.unwrap_or_else(|| store.send_anew(&question, deadline));
+            match sent.and_then(|sent| store.receive(sent, &question, deadline)) {
+                Ok(fetched) => self.take(Part { from, at, fetched }, &address, keys, answers),
+                Err(error) => lost.push(Lost { address, at, error }),
+            }
+        }
+    }
+
+    /// Takes the answers of a master, and asks further where it says so.
+    fn take(&self, all: Part, address: &str, keys: &[&[u8]], answers: &mut Answers) {
+        let Part { from, at, fetched } = all;
+        let mut part = Part { from, at: Vec::new(), fetched: Fetched { answers: Vec::new(), ..fetched } };
+        for (i, answer) in at.into_iter().zip(fetched.answers) {
+            match &answer {
+                Answer::Refused(error) if Redirect::of(error, address).is_some() => match self.fetch_one(keys[i], i) {
+                    Ok(other) => answers.parts.push(other),
+                    Err(error) => answers.failed.push((i, error)),
+                },
+                _ => {
+                    part.at.push(i);
+                    part.fetched.answers.push(answer);
+                }
+            }
+        }
+        answers.parts.push(part);
     }
 
     fn fetch_one(&self, key: &[u8], i: usize) -> Result<Part> {
@@ -264,6 +350,22 @@ impl Router {
         self.nears.join(&view)?;
         Ok(view)
     }
+}
+
+/// Makes the connections that are missing, if there are several: all at the same time, so that a master that does not accept
+/// takes no time from the others.
+fn connect_all(calls: &mut [Call], deadline: Instant) {
+    let mut missing: Vec<&mut Call> = calls.iter_mut().filter(|call| call.sent.is_none()).collect();
+    if missing.len() < 2 {
+        return;
+    }
+    thread::scope(|scope| {
+        for call in &mut missing {
+            let connect = || call.sent = Some(call.store.send_anew(&call.question, deadline));
+            // Without a thread the connection is made later.
+            drop(thread::Builder::new().name("kennel-far connect".into()).spawn_scoped(scope, connect));
+        }
+    });
 }
 
 impl Way {

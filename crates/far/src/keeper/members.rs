@@ -48,13 +48,13 @@ pub(super) fn hold(post: &Post<'_>) {
             let now = shared.nears.base.clock.now();
             proved = proved.max(shared.proved.load(Ordering::Relaxed));
             let silence = now.saturating_sub(proved);
-            if silence > micros(LEAVE_AFTER.max(shared.settings.max_staleness * 4)) {
+            if silence > micros(LEAVE_AFTER.max(shared.settings.pace() * 4)) {
                 break;
             }
             if (sessions.is_empty() || silence > micros(shared.settings.patience())) && !find(shared, &mut attempts) {
                 break;
             }
-            shared.pause((shared.settings.max_staleness / 10).clamp(SHORTEST_LOOK, LONGEST_LOOK));
+            shared.pause((shared.settings.pace() / 10).clamp(SHORTEST_LOOK, LONGEST_LOOK));
         }
         shared.is_over.store(true, Ordering::Relaxed);
         sessions.values().for_each(|session| session.thread().unpark());

@@ -12,8 +12,10 @@
 //! In a cluster the holder of a seat tracks each master in this way, in a thread of its own.
 
 mod attempts;
+mod batch;
 mod member;
 mod members;
+mod pace;
 mod reporter;
 mod seat;
 mod shared;

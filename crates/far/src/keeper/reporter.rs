@@ -40,6 +40,8 @@ impl Reporter {
             return;
         }
         self.next = now + EVERY;
+        // A process that only tracks creates no values, which would notice it.
+        nears.base.cache().notice_removal();
         let stats = counters.read();
         self.add_totals(nears, settings, stats);
         let (seat, problem) = state();

@@ -7,7 +7,7 @@ use super::shared::{Post, Shared, jittered};
 use super::tracker::{Place, Session};
 use crate::error::{Error, Result};
 use crate::nears::Nears;
-use crate::settings::{Settings, micros};
+use crate::settings::Settings;
 use crate::stats::Counters;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -112,8 +112,7 @@ impl Seats {
     /// Waits for a seat. `true` beside it: it is the volunteer's. `None`: the keeper is stopped.
     fn wait(&self, shared: &Shared) -> Option<(Seat, bool)> {
         let near = shared.nears.base.path();
-        let staleness = shared.settings.max_staleness;
-        let look = (staleness / 10).clamp(SHORTEST_LOOK, LONGEST_LOOK);
+        let look = (shared.settings.pace() / 10).clamp(SHORTEST_LOOK, LONGEST_LOOK);
         let since = shared.nears.base.clock.now();
         let mut first = getrandom::u32().unwrap_or(0) as usize;
         while !shared.is_stopped() {
@@ -145,7 +144,7 @@ impl Seats {
 /// holder that dials in vain is not, and nobody else would do better.
 fn is_volunteer_needed(shared: &Shared, since: u64) -> bool {
     let near = &shared.nears.base;
-    let long = micros(shared.settings.max_staleness) * 3 / 2;
+    let long = shared.settings.pace_us() * 3 / 2;
     let has_waited = near.clock.now().saturating_sub(since) > long;
     has_waited && !shared.nears.was_proved_within(long) && !near.has_beaten_within(long)
 }

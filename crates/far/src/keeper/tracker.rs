@@ -7,9 +7,12 @@
 //! 2. Track. `on` is the host time after the reply: from then on every change is pushed over this connection.
 //! 3. Become *covered*: by a hard invalidation, or because another tracker has proved a time after `on`.
 //! 4. Apply pushes in their order, and ping. When a ping is answered, everything that was pushed before its answer is
-//!    applied first. Then the time at which the ping *before* it was sent is proved.
+//!    applied first. Then the time at which the ping *before* it was sent is proved, in the file to which the changes
+//!    were applied: if another file has taken its place, the session ends.
 
+use super::batch::Batch;
 use super::member::Member;
+use super::pace::Pace;
 use super::seat::Holder;
 use super::shared::{Ended, Post, Shared};
 use super::watch::Watch;
@@ -20,11 +23,12 @@ use crate::fault::{Rule, keeps};
 use crate::master::{check_master, connect};
 use crate::near::Near;
 use crate::redis::run_id;
-use crate::resp::Value;
+use crate::resp::{Item, Value};
 use crate::store::unexpected;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Keys of pushes that are deleted together.
@@ -47,6 +51,8 @@ pub(super) struct Session<'a> {
     near: Arc<Near>,
     connection: Connection,
     run_id: String,
+    /// The file to which the session applies changes. It proves nothing of another one that takes its place.
+    lineage: u64,
     generation: u64,
     /// What is the same in each ping while nothing moves.
     check: Check,
@@ -54,7 +60,8 @@ pub(super) struct Session<'a> {
     on: u64,
     is_covered: bool,
     /// Keys that were pushed and are not deleted yet.
-    batch: Vec<Vec<u8>>,
+    batch: Batch,
+    pace: Pace,
     ping: Option<Ping>,
     next_ping: Instant,
     /// When the last answered ping was sent.
@@ -119,7 +126,7 @@ impl<'a> Session<'a> {
     fn join(post: &'a Post<'a>, place: &'a Place) -> Result<Option<Self>> {
         let shared = post.shared;
         let (settings, nears) = (&shared.settings, &shared.nears);
-        nears.base.agree_on(&settings.scope())?;
+        nears.base.agree()?;
         let deadline = Instant::now() + settings.patience();
         let mut connection = connect(&place.address, settings.patience())?;
         let (check, near) = if settings.is_cluster() {
@@ -131,7 +138,9 @@ impl<'a> Session<'a> {
             (Check::Marker(Vec::new()), Arc::clone(&nears.base))
         };
         let run_id = run_of(&mut connection, deadline)?;
-        let generation = agree(shared, &near, settings.scope().identity(&run_id))?;
+        // Before anything of the file is looked at: what is read later may be of a successor, in which nothing is proved.
+        let lineage = near.lineage().ok_or_else(|| Error::Connection("the near file cannot be read".into()))?;
+        let generation = agree(shared, &near, lineage, settings.scope().identity(&run_id))?;
         let check = match check {
             Check::Marker(_) => Check::Marker(marker(&mut connection, &settings.marker(), deadline)?),
             slots => slots,
@@ -151,11 +160,13 @@ impl<'a> Session<'a> {
             near,
             connection,
             run_id,
+            lineage,
             generation,
             check,
             on,
             is_covered: false,
-            batch: Vec::new(),
+            batch: Batch::default(),
+            pace: Pace::default(),
             ping: None,
             next_ping: Instant::now(),
             answered: None,
@@ -169,7 +180,7 @@ impl<'a> Session<'a> {
     /// Tracks until the connection is lost or the keeper is stopped.
     fn track(&mut self) -> Result<Ended> {
         // Nobody keeps anything alive that a flush would end.
-        if !self.near.was_proved_within(self.shared.settings.staleness_us()) {
+        if !self.near.was_proved_within(self.shared.settings.pace_us()) {
             self.cover_by_flush()?;
         }
         self.probe()?;
@@ -195,10 +206,12 @@ impl<'a> Session<'a> {
     /// Ends the session, and all its proofs, when sentinels name another master: this one may still serve, and change
     /// what nobody will know of.
     fn check_place(&self) -> Result<()> {
-        if !self.watch.as_ref().is_some_and(Watch::has_moved) {
+        if !self.watch.as_ref().is_some_and(Watch::has_moved) || !keeps(Rule::TrackersHearSentinels) {
             return Ok(());
         }
-        self.near.end_generation(self.generation)?;
+        if keeps(Rule::MovesEndProofs) {
+            self.near.end_generation(self.lineage, self.generation)?;
+        }
         Err(Error::Connection("the sentinels name another master".into()))
     }
 
@@ -211,32 +224,46 @@ impl<'a> Session<'a> {
         until.saturating_duration_since(now).min(self.shared.settings.ping_interval()).min(LONGEST_WAIT)
     }
 
-    /// Reads what has arrived and handles it. Keys are collected, so that many are deleted together.
+    /// Reads what has arrived and handles it. Keys are collected, so that many are deleted together. While pushes come
+    /// without a pause, some gather before the next read.
     fn receive(&mut self, wait: Duration) -> Result<()> {
-        self.connection.read(wait)?;
-        while let Some(value) = self.connection.received()? {
-            match value {
-                Value::Push(parts) => self.pushed(parts)?,
-                reply => self.replied(&reply)?,
+        let began = Instant::now();
+        let has_read = self.connection.read(wait)?;
+        let waited = began.elapsed();
+        let mut pushes = 0;
+        while let Some(item) = self.connection.next_item()? {
+            match item {
+                Item::Key(key) => {
+                    self.batch.add(key);
+                    if self.batch.len() == BATCH {
+                        self.apply()?;
+                    }
+                }
+                Item::Invalidation(keys) => {
+                    pushes += 1;
+                    self.shared.counters.pushed_keys.add(keys);
+                }
+                Item::Value(Value::Push(parts)) => {
+                    pushes += u64::from(is_invalidation(&parts));
+                    self.pushed(parts)?;
+                }
+                Item::Value(reply) => self.replied(&reply)?,
             }
         }
-        self.apply()
+        self.apply()?;
+        self.shared.counters.pushes.add(pushes);
+        if let Some(rest) = self.pace.rest_after(waited, has_read && pushes > 0) {
+            thread::sleep(rest);
+        }
+        Ok(())
     }
 
+    /// A push that does not name its keys.
     fn pushed(&mut self, mut parts: Vec<Value>) -> Result<()> {
-        if parts.first().and_then(Value::as_bytes) != Some(b"invalidate") {
+        if !is_invalidation(&parts) {
             return Ok(());
         }
-        self.shared.counters.pushes.add(1);
         match parts.pop() {
-            Some(Value::Array(keys)) => {
-                self.shared.counters.pushed_keys.add(keys.len() as u64);
-                self.batch.extend(keys.into_iter().filter_map(|key| match key {
-                    Value::Bytes(key) => Some(key),
-                    _ => None,
-                }));
-                if self.batch.len() >= BATCH { self.apply() } else { Ok(()) }
-            }
             // The server forgot everything: `FLUSHALL`, or its own table of keys was full.
             Some(Value::Null) => {
                 self.probes.clear();
@@ -249,14 +276,14 @@ impl<'a> Session<'a> {
 
     /// Deletes what was pushed.
     fn apply(&mut self) -> Result<()> {
-        if !self.probes.is_empty() {
-            self.probes.retain(|probe| !self.batch.contains(probe));
+        if self.batch.len() == 0 {
+            return Ok(());
         }
-        for keys in self.batch.chunks(BATCH) {
-            self.near.delete_multi(keys);
-        }
+        let keys = self.batch.keys();
+        self.probes.retain(|probe| !keys.contains(&probe.as_slice()));
+        self.near.delete_multi(&keys);
         self.batch.clear();
-        Ok(())
+        self.near.must_be(self.lineage)
     }
 
     fn flush(&self) -> Result<()> {
@@ -270,20 +297,26 @@ impl<'a> Session<'a> {
         if keeps(Rule::JoiningFlushes) {
             self.flush()?;
         }
-        self.is_covered = true;
+        self.cover();
         Ok(())
     }
 
-    /// Becomes covered by another tracker's proof, or by a flush if none comes for T.
+    /// From now on answered pings prove something, so the next one follows at once.
+    fn cover(&mut self) {
+        self.is_covered = true;
+        self.next_ping = Instant::now();
+    }
+
+    /// Becomes covered by another tracker's proof, or by a flush if none comes in time.
     fn try_to_cover(&mut self) -> Result<()> {
         let near = &self.near;
         let proof = near.proof();
         if proof.generation() == self.generation && proof.low() > self.on && near.is_fresh(proof) {
-            self.is_covered = true;
+            self.cover();
             return Ok(());
         }
-        let staleness = self.shared.settings.staleness_us();
-        if near.clock.now().saturating_sub(self.on) > staleness || !near.was_proved_within(staleness) {
+        let pace = self.shared.settings.pace_us();
+        if near.clock.now().saturating_sub(self.on) > pace || !near.was_proved_within(pace) {
             return self.cover_by_flush();
         }
         Ok(())
@@ -370,7 +403,7 @@ impl<'a> Session<'a> {
     }
 
     fn prove(&mut self, time: u64) -> Result<()> {
-        if !self.near.prove(self.generation, time)? {
+        if !self.near.prove(self.lineage, self.generation, time)? {
             return Err(Error::Connection(
                 "another run of the server, or a failed deletion, took the proofs back".into(),
             ));
@@ -439,6 +472,11 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Whether a push tells of changed keys.
+fn is_invalidation(parts: &[Value]) -> bool {
+    parts.first().and_then(Value::as_bytes) == Some(b"invalidate")
+}
+
 impl Question {
     fn words(self, marker: &[u8]) -> Vec<&[u8]> {
         match self {
@@ -483,14 +521,14 @@ fn run_of(connection: &mut Connection, deadline: Instant) -> Result<String> {
 
 /// The generation of an identity. While another one is proved, that one keeps its place: two trackers that reach
 /// different servers must not take it from each other for ever.
-fn agree(shared: &Shared, near: &Near, identity: u64) -> Result<u64> {
+fn agree(shared: &Shared, near: &Near, lineage: u64, identity: u64) -> Result<u64> {
     let proof = near.proof();
     // A proof of the future, by a clock that was wrong, would keep all others from proving anything.
     let is_of_future = proof.age(near.clock.now()).is_none();
     if let Some(generation) = near.generation_of(identity).filter(|_| !is_of_future) {
         return Ok(generation);
     }
-    if !is_of_future && near.was_proved_within(2 * shared.settings.staleness_us()) {
+    if !is_of_future && near.was_proved_within(2 * shared.settings.pace_us()) {
         return Err(Error::Server("the trackers of this host reach another server, which is proved".into()));
     }
     // A file has room for 65 535 generations: a process that can delete nothing must not use them up in an hour.
@@ -499,7 +537,7 @@ fn agree(shared: &Shared, near: &Near, identity: u64) -> Result<u64> {
         return Err(Error::Connection("proofs were taken back a moment ago".into()));
     }
     near.began.store(now, Ordering::Relaxed);
-    near.begin_generation(identity)?.or_else(|| near.generation_of(identity)).ok_or_else(|| {
+    near.begin_generation(lineage, identity)?.or_else(|| near.generation_of(identity)).ok_or_else(|| {
         Error::Connection("another tracker begins a generation, or none is left in this near file".into())
     })
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// `cluster-node-timeout` ago. It becomes a second master for a moment, and what it acknowledges is lost.
 const VOTES_ARE_KEPT: Duration = Duration::from_secs(7);
 /// The end of a time that does not end.
-const NEVER: u64 = u64::MAX;
+pub const NEVER: u64 = u64::MAX;
 
 /// One fault of a cluster. What it does to the values of keys is logged. `false`: the nodes do not come to agree.
 pub fn befall(cluster: &mut Cluster, dice: &mut Dice, log: &mut Log) -> bool {
@@ -59,7 +59,7 @@ fn keys_in(cluster: &Cluster, slot: usize) -> Vec<u64> {
 }
 
 /// Promise 1 does not hold for these keys meanwhile, because the nodes do not keep it.
-fn doubt(log: &mut Log, keys: &[u64], began: u64, ended: u64) {
+pub fn doubt(log: &mut Log, keys: &[u64], began: u64, ended: u64) {
     for key in keys {
         log.add(Event { kind: Kind::Doubt, host: NO_HOST, key: *key, value: 0, began, ended, ttl: 0 }).unwrap();
     }

@@ -1,7 +1,8 @@
 //! A cluster of real servers, which a test changes.
 
-use kennel_far::resp::{Decoder, Value, encode};
-use std::io::{Read, Write};
+use crate::patience::{comes_to, until};
+use crate::server;
+use kennel_far::resp::Value;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,26 +11,40 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// The files of a server that speaks TLS.
+#[derive(Clone)]
+pub struct Certificate {
+    pub authority: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
 /// A server in cluster mode, which keeps what it acknowledged over a kill.
 pub struct Node {
     program: PathBuf,
     folder: PathBuf,
+    /// Where this test asks it.
     pub port: u16,
+    /// Where other nodes and clients ask it: at another port if it speaks TLS.
+    pub public: u16,
+    tls: Option<Certificate>,
     child: Option<Child>,
     pub id: String,
 }
 
 impl Node {
-    pub fn start(program: &Path, folder: &Path) -> Self {
+    pub fn start(program: &Path, folder: &Path, tls: Option<&Certificate>) -> Self {
         // Another program may take a port before the server does.
-        (0..5).find_map(|_| Self::try_start(program, folder)).expect("a node starts")
+        (0..5).find_map(|_| Self::try_start(program, folder, tls)).expect("a node starts")
     }
 
-    fn try_start(program: &Path, folder: &Path) -> Option<Self> {
+    fn try_start(program: &Path, folder: &Path, tls: Option<&Certificate>) -> Option<Self> {
         let port = free_port();
+        let public = if tls.is_some() { free_port() } else { port };
         let folder = folder.join(port.to_string());
         std::fs::create_dir_all(&folder).unwrap();
-        let mut node = Self { program: program.into(), folder, port, child: None, id: String::new() };
+        let (program, tls, id) = (program.into(), tls.cloned(), String::new());
+        let mut node = Self { program, folder, port, public, tls, child: None, id };
         node.spawn();
         let id = node.until_answer(&["CLUSTER", "MYID"])?;
         node.id = String::from_utf8(id.as_bytes()?.to_vec()).unwrap();
@@ -61,11 +76,20 @@ impl Node {
                 "--appendfsync",
                 "always",
             ])
+            .args(self.tls_options())
             .current_dir(&self.folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
         self.child = Some(child.expect("the server starts"));
+    }
+
+    fn tls_options(&self) -> Vec<String> {
+        let Some(Certificate { authority, certificate, key }) = &self.tls else { return Vec::new() };
+        let [authority, certificate, key] = [authority, certificate, key].map(|file| file.display().to_string());
+        let own = ["--tls-port", &self.public.to_string(), "--tls-cert-file", &certificate, "--tls-key-file", &key];
+        let more = ["--tls-ca-cert-file", &authority, "--tls-cluster", "yes", "--tls-replication", "yes"];
+        own.into_iter().chain(more).map(str::to_owned).collect()
     }
 
     fn until_answer(&mut self, command: &[&str]) -> Option<Value> {
@@ -110,7 +134,7 @@ impl Node {
     }
 
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.public)
     }
 
     pub fn ask(&self, command: &[&str]) -> Value {
@@ -131,22 +155,9 @@ impl Node {
     }
 
     fn replies<A: AsRef<[u8]>>(&self, commands: &[Vec<A>]) -> Option<Vec<Value>> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-        let (mut out, mut replies) = (Vec::new(), Vec::new());
-        commands.iter().for_each(|command| encode(command, &mut out));
-        stream.write_all(&out).ok()?;
-        let (mut decoder, mut bytes) = (Decoder::new(1 << 24), [0; 1 << 14]);
-        while replies.len() < commands.len() {
-            match decoder.next_value().ok()? {
-                Some(value) => replies.push(value),
-                None => {
-                    let len = stream.read(&mut bytes).ok().filter(|len| *len > 0)?;
-                    decoder.feed(&bytes[..len]);
-                }
-            }
-        }
-        Some(replies)
+        server::replies(stream, commands, 1 << 24)
     }
 
     /// Whether it is a replica with a link to its master.
@@ -206,6 +217,7 @@ pub struct Cluster {
     pub robbed: Vec<(usize, usize)>,
     /// When a replica last took over.
     pub failed_over: Option<Instant>,
+    tls: Option<Certificate>,
     program: PathBuf,
     folder: PathBuf,
 }
@@ -217,9 +229,15 @@ pub fn slots_of(master: usize) -> std::ops::Range<usize> {
 
 impl Cluster {
     pub fn start(program: &Path, folder: &Path) -> Self {
+        Self::start_with(program, folder, None)
+    }
+
+    /// With a certificate its nodes and clients speak TLS, and show it to each other.
+    pub fn start_with(program: &Path, folder: &Path, tls: Option<Certificate>) -> Self {
         let start = || {
             thread::scope(|scope| {
-                let nodes: Vec<_> = (0..4).map(|_| scope.spawn(|| Node::start(program, folder))).collect();
+                let nodes: Vec<_> =
+                    (0..4).map(|_| scope.spawn(|| Node::start(program, folder, tls.as_ref()))).collect();
                 nodes.into_iter().map(|node| node.join().unwrap()).collect()
             })
         };
@@ -227,6 +245,7 @@ impl Cluster {
             nodes: start(),
             robbed: Vec::new(),
             failed_over: None,
+            tls: tls.clone(),
             program: program.into(),
             folder: folder.into(),
         };
@@ -250,12 +269,12 @@ impl Cluster {
     }
 
     fn meet(&self, node: &Node) {
-        self.nodes[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &node.port.to_string()]);
+        self.nodes[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &node.public.to_string()]);
     }
 
     /// Adds a master without slots; returns its number.
     pub fn add(&mut self) -> usize {
-        let node = Node::start(&self.program, &self.folder);
+        let node = Node::start(&self.program, &self.folder, self.tls.as_ref());
         self.meet(&node);
         self.nodes.push(node);
         until("the new node to be known", || self.all_agree());
@@ -263,7 +282,8 @@ impl Cluster {
     }
 
     pub fn url(&self) -> String {
-        format!("redis-cluster://{},{}", self.nodes[0].address(), self.nodes[1].address())
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}-cluster://{},{}", self.nodes[0].address(), self.nodes[1].address())
     }
 
     /// Whether all nodes that answer see the same slots, none of them as lost.
@@ -351,7 +371,7 @@ impl Cluster {
 
     /// Moves the keys of a slot, one by one.
     pub fn move_keys(&self, slot: usize, from: usize, to: usize) {
-        let port = self.nodes[to].port.to_string();
+        let port = self.nodes[to].public.to_string();
         while let Value::Array(keys) = self.nodes[from].ask(&["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), "10"])
             && !keys.is_empty()
         {
@@ -387,20 +407,4 @@ impl Cluster {
         // With a lower epoch than the loser's it would be told that the slot is not its own.
         to.ask_all(&[bump.clone(), take, bump]);
     }
-}
-
-pub fn until(what: &str, is_so: impl FnMut() -> bool) {
-    assert!(comes_to(is_so), "waited in vain for {what}");
-}
-
-/// Whether this comes to be so.
-fn comes_to(mut is_so: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        if Instant::now() > deadline {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    true
 }

@@ -1,5 +1,6 @@
 //! A far tier that a test plays: it decides when each answer and each push comes.
 
+use crate::patience::until;
 use kennel_far::resp::{Decoder, Value, encode};
 use kennel_far::{Answer, Error, Far, Fetched, Options, Reply, Result, Store, TimeToLive};
 use std::cell::RefCell;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Long enough for a busy machine.
 pub const T: Duration = Duration::from_millis(500);
@@ -175,14 +176,6 @@ impl Stage {
 
     pub fn killed(&self) -> Vec<String> {
         self.state.killed.lock().unwrap().clone()
-    }
-}
-
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(2));
     }
 }
 

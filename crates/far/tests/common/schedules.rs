@@ -1,6 +1,7 @@
 //! Schedules that random runs do not find: each is a function that fails if a promise is broken.
 
-use super::played::{At, Stage, Stopped, T, until};
+use super::played::{At, Stage, Stopped, T};
+use crate::patience::until;
 use kennel_far::{Degraded, Expiry, Far, TimeToLive};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ type Outcome = Result<(), String>;
 /// What a schedule shows, the rule whose absence it finds, and how to play it.
 type Schedule = (&'static str, &'static str, fn() -> Outcome);
 
-pub const ALL: [Schedule; 18] = [
+pub const ALL: [Schedule; 19] = [
     ("a fill is slow and its key changes", "fills-claim", slow_fill),
     ("a fill is slow and the tracker reconnects", "joining-flushes", slow_fill_and_reconnect),
     ("a proof is renewed between a look and its check", "proof-before-value", renewed_between_look_and_check),
@@ -29,6 +30,7 @@ pub const ALL: [Schedule; 18] = [
     ("a proved fill is slow and a brief one is newer", "bypasses-delete", slow_proved_fill),
     ("a write ends brief and proved values, and fills of both", "writes-delete", write_ends_both),
     ("a brief value grows old", "brief-ends", brief_ends),
+    ("a near file is made again behind a tracker", "proofs-stay-in-file", made_again),
 ];
 
 fn get(far: &Far, key: &str) -> String {
@@ -90,6 +92,11 @@ fn slow_fill_and_reconnect() -> Outcome {
 #[cfg(feature = "faults")]
 fn renewed_between_look_and_check() -> Outcome {
     let (stage, far) = with_near_value();
+    stage.hold_pongs(true);
+    stage.next_ping();
+    stage.set_silently("k", "v2");
+    // Whoever begins to read now must not find v1: nothing is proved any more.
+    thread::sleep(T + T / 4);
     let (arrived, has_arrived) = std::sync::mpsc::channel();
     let (go, may_go) = std::sync::mpsc::channel::<()>();
     let reading = far.clone();
@@ -100,13 +107,15 @@ fn renewed_between_look_and_check() -> Outcome {
         });
         get(&reading, "k")
     });
-    has_arrived.recv().unwrap();
-    stage.set("k", "v2");
-    // The value was replaced longer than T ago, and the proof is new.
-    thread::sleep(T + T / 2);
+    // An error: the read has ended without a copy.
+    let has_copied = has_arrived.recv().is_ok();
+    stage.push("k");
+    stage.hold_pongs(false);
     stage.until_trusted(&far);
-    go.send(()).unwrap();
-    expect("a read that copied v1 longer than T after its end", &slow.join().unwrap(), "v2")
+    if has_copied {
+        go.send(()).unwrap();
+    }
+    expect("a read that began longer than T after v1's end", &slow.join().unwrap(), "v2")
 }
 
 /// Without the hook the schedule cannot be played.
@@ -321,4 +330,30 @@ fn brief_ends() -> Outcome {
     stage.set_silently("k", "v2");
     thread::sleep(T.saturating_sub(filled.elapsed()) + Duration::from_millis(2));
     expect("a read longer than T after it", &get(&far, "k"), "v2")
+}
+
+/// The near file is removed with `rm`, and another process makes it again and proves, as the same generation. While the
+/// trackers of that process are gone, the one of the removed file goes over to the new one. What it has applied, it has
+/// applied to the removed file.
+fn made_again() -> Outcome {
+    let (stage, old) = with_near_value();
+    std::fs::remove_file(stage.near()).unwrap();
+    let tracking = stage.options().open(stage.near()).unwrap();
+    stage.until_trusted(&tracking);
+    let reader = stage.options().keepers(0).open(stage.near()).unwrap();
+    stage.until_trusted(&reader);
+    expect("a fill of the new file", &get(&reader, "k"), "v1")?;
+    drop(tracking);
+    stage.set("k", "v2");
+    thread::sleep(T + T / 4);
+    // Reads that miss look whether the file was removed, once a second.
+    let mut n = 0;
+    until("a proof of the new file", || {
+        n += 1;
+        get(&old, &format!("k-{n}"));
+        let hits = reader.stats().hits;
+        (0..2).for_each(|_| drop(get(&reader, "k-first")));
+        reader.stats().hits > hits
+    });
+    expect("a read longer than T after the change", &get(&reader, "k"), "v2")
 }

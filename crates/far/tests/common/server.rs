@@ -8,6 +8,24 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Sends commands together over a connection, and returns the replies, each of at most `most` bytes.
+pub fn replies<A: AsRef<[u8]>>(mut stream: impl Read + Write, commands: &[Vec<A>], most: usize) -> Option<Vec<Value>> {
+    let (mut out, mut replies) = (Vec::new(), Vec::new());
+    commands.iter().for_each(|command| encode(command, &mut out));
+    stream.write_all(&out).ok()?;
+    let (mut decoder, mut bytes) = (Decoder::new(most), [0; 1 << 14]);
+    while replies.len() < commands.len() {
+        match decoder.next_value().ok()? {
+            Some(value) => replies.push(value),
+            None => {
+                let len = stream.read(&mut bytes).ok().filter(|len| *len > 0)?;
+                decoder.feed(&bytes[..len]);
+            }
+        }
+    }
+    Some(replies)
+}
+
 /// The server's program: `KENNEL_FAR_SERVER`, one that `cargo xtask far` has brought, or one in the search path.
 pub fn program() -> Option<PathBuf> {
     programs().into_iter().next()
@@ -93,19 +111,9 @@ impl Server {
     }
 
     pub fn try_ask(&self, command: &[&str]) -> Option<Value> {
-        let mut stream = UnixStream::connect(self.socket()).ok()?;
+        let stream = UnixStream::connect(self.socket()).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        let mut out = Vec::new();
-        encode(command, &mut out);
-        stream.write_all(&out).ok()?;
-        let (mut decoder, mut bytes) = (Decoder::new(1 << 24), [0; 1 << 14]);
-        loop {
-            if let Some(value) = decoder.next_value().ok()? {
-                return Some(value);
-            }
-            let len = stream.read(&mut bytes).ok().filter(|len| *len > 0)?;
-            decoder.feed(&bytes[..len]);
-        }
+        replies(stream, &[command.to_vec()], 1 << 24)?.pop()
     }
 
     /// Closes the connections of trackers; returns how many.

@@ -3,7 +3,9 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,9 +16,9 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::setting::{Setting, wait_for_proof};
-use crate::process::Process;
+use crate::process::{Process, processor_time};
 use crate::report::{Row, median, quantile};
-use crate::worker::{key, open, value};
+use crate::worker::{PREFIX, key, open, value};
 
 const STALENESS: Duration = Duration::from_secs(1);
 
@@ -71,28 +73,113 @@ const WRITERS: u64 = 4;
 const PIPELINE: usize = 32;
 const WRITTEN_KEYS: u64 = 100_000;
 
-/// `SET`s per second with the trackers of two hosts against none.
+/// `SET`s per second with the trackers of two hosts against none, and with connections that do nothing but read what is
+/// pushed: what those cost is the server's own work.
 pub fn sets(setting: &Setting<'_>) -> Result<Vec<Row>> {
-    let (mut with, mut without) = (Vec::new(), Vec::new());
-    let time = setting.time(1.5);
+    let (mut with, mut idle, mut without) = (Rates::default(), Rates::default(), Rates::default());
     for round in 0..setting.rounds {
-        without.push(sets_per_second(&setting.server.socket, time, u64::from(round))?);
+        without.measure(setting, round, &[])?;
+        {
+            let readers = (0..2).map(|_| Reader::start(&setting.server.socket)).collect::<Result<Vec<_>>>()?;
+            idle.measure(setting, round, &[])?;
+            drop(readers);
+        }
         let nears = ["sets-0", "sets-1"].map(|name| setting.near(name));
-        let _trackers = nears
+        let trackers = nears
             .iter()
             .map(|near| Process::start(&setting.task(near, STALENESS, None, 0)))
             .collect::<Result<Vec<_>>>()?;
         for near in &nears {
             wait_for_proof(&open(&setting.server.url(), near, STALENESS, 0)?, STALENESS)?;
         }
-        with.push(sets_per_second(&setting.server.socket, time, u64::from(round))?);
+        with.measure(setting, round, &trackers)?;
     }
-    let (with, without) = (median(with), median(without));
-    let row = Row::new("SETs per second with two trackers against none", with / without, "x");
-    Ok(vec![row.goals(0.9, 0.97).more_is_better().of(format!("{with:.0} and {without:.0} per second"))])
+    let (with, idle, without) = (with.median(), idle.median(), without.median());
+    let rate = |rates: &Rate| rates.per_second;
+    let times = format!(
+        "{:.0} and {:.0} per second; processor time for each: server {:.2} and {:.2} us, each tracker {:.2} us",
+        with.per_second, without.per_second, with.server, without.server, with.tracker
+    );
+    Ok(vec![
+        Row::new("SETs per second with two trackers against none", rate(&with) / rate(&without), "x")
+            .goals(0.9, 0.97)
+            .more_is_better()
+            .of(times),
+        Row::new("the same with two connections that only read pushes", rate(&idle) / rate(&without), "x")
+            .more_is_better()
+            .of(format!("{:.0} per second; server {:.2} us", idle.per_second, idle.server)),
+    ])
 }
 
-fn sets_per_second(socket: &Path, time: Duration, seed: u64) -> Result<f64> {
+/// What was measured in each round.
+#[derive(Default)]
+struct Rates {
+    per_second: Vec<f64>,
+    server: Vec<f64>,
+    tracker: Vec<f64>,
+}
+
+/// `SET`s per second, and microseconds of a processor that the server and one tracker need for each.
+struct Rate {
+    per_second: f64,
+    server: f64,
+    tracker: f64,
+}
+
+impl Rates {
+    fn measure(&mut self, setting: &Setting<'_>, round: u32, trackers: &[Process]) -> Result<()> {
+        let pids: Vec<u32> = trackers.iter().map(Process::pid).collect();
+        let all = || pids.iter().map(|pid| processor_time(*pid)).sum::<Duration>();
+        let (server, tracker) = (processor_time(setting.server.pid()), all());
+        let time = setting.time(1.5);
+        let (count, per_second) = sets_per_second(&setting.server.socket, time, u64::from(round))?;
+        let each = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
+        self.per_second.push(per_second);
+        self.server.push(each(processor_time(setting.server.pid()).saturating_sub(server)));
+        self.tracker.push(each(all().saturating_sub(tracker)) / pids.len().max(1) as f64);
+        Ok(())
+    }
+
+    fn median(self) -> Rate {
+        Rate { per_second: median(self.per_second), server: median(self.server), tracker: median(self.tracker) }
+    }
+}
+
+/// A connection that is told of all changes, and does nothing about them.
+struct Reader {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reader {
+    fn start(socket: &Path) -> Result<Self> {
+        let mut stream = UnixStream::connect(socket)?;
+        let mut out = Vec::new();
+        encode(&["HELLO", "3"], &mut out);
+        encode(&["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", PREFIX], &mut out);
+        stream.write_all(&out)?;
+        stream.set_read_timeout(Some(Duration::from_millis(100)))?;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let of_thread = Arc::clone(&is_over);
+        let thread = thread::spawn(move || {
+            let mut bytes = vec![0; 1 << 18];
+            while !of_thread.load(Ordering::Relaxed) && !matches!(stream.read(&mut bytes), Ok(0)) {
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Ok(Self { is_over, thread: Some(thread) })
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// How many were written, and how many in each second.
+fn sets_per_second(socket: &Path, time: Duration, seed: u64) -> Result<(u64, f64)> {
     let begin = Instant::now();
     let total = thread::scope(|scope| {
         let writers = (0..WRITERS).map(|i| scope.spawn(move || write_for(socket, time, seed * WRITERS + i)));
@@ -101,7 +188,7 @@ fn sets_per_second(socket: &Path, time: Duration, seed: u64) -> Result<f64> {
         counts.sum::<Result<u64>>()
     })?;
     ensure!(total > 0, "nothing was written");
-    Ok(total as f64 / begin.elapsed().as_secs_f64())
+    Ok((total, total as f64 / begin.elapsed().as_secs_f64()))
 }
 
 fn write_for(socket: &Path, time: Duration, seed: u64) -> Result<u64> {

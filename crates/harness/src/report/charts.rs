@@ -4,6 +4,7 @@ use super::panels::Panel;
 use crate::human;
 use crate::latency::Latency;
 use crate::run::Measured;
+use crate::stats::Spread;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 use std::error::Error;
@@ -120,6 +121,102 @@ pub(super) fn latencies(cells: &[&Measured], pick: fn(&Measured) -> &Latency, pl
     draw(&x, &y, &lines)
 }
 
+/// A curve: its name, and what was measured at each value of the horizontal axis.
+pub(super) struct Curve {
+    pub name: String,
+    pub points: Vec<(u64, Spread)>,
+}
+
+/// The vertical axis of a growth plot.
+#[derive(Clone, Copy)]
+pub(super) enum Scale {
+    /// From 0 to slightly above the maximum.
+    FromZero,
+    /// Powers of ten, of nanoseconds.
+    Powers,
+    /// From 0 to 1.
+    Share,
+}
+
+/// What grows with `values`, with a line and a name for each curve. The horizontal axis is logarithmic.
+pub(super) fn growth(
+    values: &[u64],
+    label: fn(u64) -> String,
+    x_title: &'static str,
+    y_title: &'static str,
+    scale: Scale,
+    curves: &[Curve],
+) -> Drawn {
+    let log = |value: u64| (value.max(1) as f64).log2();
+    let height = |value: f64| if matches!(scale, Scale::Powers) { value.max(1.0).log10() } else { value };
+    let lines = curves.iter().enumerate().map(|(n, curve)| Line {
+        colour: rgb(n),
+        points: curve.points.iter().map(|(at, spread)| (log(*at), height(spread.median))).collect(),
+        spreads: curve.points.iter().map(|(at, s)| (log(*at), height(s.min), height(s.max))).collect(),
+    });
+    let lines: Vec<Line> = lines.collect();
+    // Every second label where there is room for no more.
+    let step = values.len().div_ceil(8);
+    let labels: Vec<(f64, String)> = values.iter().step_by(step).map(|&value| (log(value), label(value))).collect();
+    let x = Axis {
+        range: padded(values.iter().map(|&value| log(value))),
+        labels: labels.iter().map(|label| label.0).collect(),
+        text: |_| String::new(),
+        title: x_title,
+    };
+    let y = growth_axis(scale, y_title, &lines);
+    let svg = draw(&x, &y, &lines)?;
+    let (width, bottom) = (f64::from(SIZE.0), SIZE.1 - 34);
+    let mut names = String::new();
+    for (at, label) in labels {
+        // The drawing area, as `draw` lays it out.
+        let left = 82.0 + (at - x.range.start) / (x.range.end - x.range.start) * (width - 82.0 - 18.0);
+        names.push_str(&format!(
+            "<text x=\"{left:.0}\" y=\"{bottom}\" text-anchor=\"middle\" font-family=\"sans-serif\" font-size=\"12.5\" \
+             fill=\"#464c54\">{label}</text>\n"
+        ));
+    }
+    for (n, curve) in curves.iter().enumerate() {
+        let top = 26 + 18 * n;
+        let name = super::html::text(&curve.name);
+        names.push_str(&format!(
+            "<text x=\"96\" y=\"{top}\" font-family=\"sans-serif\" font-size=\"13.5\" font-weight=\"bold\" \
+             fill=\"{}\">{name}</text>\n",
+            colour(n)
+        ));
+    }
+    Ok(svg.replace("</svg>", &format!("{names}</svg>")))
+}
+
+/// The vertical axis of a growth plot. The names of the curves stand above the highest point.
+fn growth_axis(scale: Scale, title: &'static str, lines: &[Line]) -> Axis {
+    let most = lines.iter().flat_map(|line| line.spreads.iter().map(|spread| spread.2)).fold(1.0, f64::max);
+    match scale {
+        Scale::FromZero => {
+            let step = nice_step(most / 5.0);
+            let steps = (most / step).ceil();
+            Axis {
+                range: 0.0..steps * step * (1.05 + 0.07 * lines.len() as f64),
+                labels: (0..=steps as u32).map(|n| f64::from(n) * step).collect(),
+                text: |nanos| nanos.round().to_string(),
+                title,
+            }
+        }
+        Scale::Powers => Axis {
+            range: 1.0..most.ceil().max(2.0) + 0.3 * lines.len() as f64,
+            labels: (1..=most.ceil().max(2.0) as i32).map(f64::from).collect(),
+            text: |log| power_of_ten(log.round() as i32),
+            title,
+        },
+        Scale::Share => Axis {
+            range: 0.0..1.05 + 0.08 * lines.len() as f64,
+            labels: vec![0.0, 0.25, 0.5, 0.75, 1.0],
+            text: |share| format!("{share:.2}"),
+            title,
+        },
+    }
+}
+
 fn line(cells: &[&Measured], place: usize, x: impl Fn(&Measured) -> f64) -> Line {
     let spread = |one: &&Measured| (x(one), one.throughput.min, one.throughput.max);
     Line {
@@ -169,9 +266,10 @@ fn draw(x: &Axis, y: &Axis, lines: &[Line]) -> Drawn {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         let mut chart = ChartBuilder::on(&root)
             .margin_top(12)
+            .margin_left(6)
             .margin_right(18)
             .x_label_area_size(50)
-            .y_label_area_size(82)
+            .y_label_area_size(76)
             .build_cartesian_2d(x.clone(), y.clone())?;
         chart
             .configure_mesh()

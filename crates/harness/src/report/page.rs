@@ -1,6 +1,7 @@
 //! The page for a browser: one self-contained file, without scripts and without access to the network.
 
 use super::charts;
+use super::growth::growth;
 use super::html::{section, text};
 use super::panels::{Panel, panels, regions, strategies};
 use super::table::table;
@@ -27,6 +28,7 @@ pub fn page(results: &Results) -> String {
         words(results),
         throughput(results, &panels),
         by_regions(results),
+        growth(results),
         against_each_other(results, &panels),
         latencies(results, &panels),
         table(results),

@@ -4,6 +4,7 @@ use crate::human;
 use crate::keys::Keys;
 use crate::run::{Measured, Results};
 use crate::size::format_size;
+use kennel::LargePages;
 
 /// Cells that differ only in strategy and number of processes.
 pub(super) struct Panel<'a> {
@@ -58,6 +59,9 @@ struct Load {
     write_percent: f64,
     value_size: usize,
     keys: Keys,
+    batch: u32,
+    data_size: Option<u64>,
+    large_pages: LargePages,
 }
 
 impl Load {
@@ -68,6 +72,9 @@ impl Load {
             write_percent: cell.write_percent,
             value_size: cell.value_size,
             keys: cell.keys.clone(),
+            batch: cell.batch,
+            data_size: cell.data_size,
+            large_pages: cell.large_pages,
         }
     }
 
@@ -85,7 +92,14 @@ impl Load {
             }
             Keys::Recorded { .. } => "keys of a trace".to_owned(),
         };
-        format!("{} % writes, {} values, {keys}{threads}", self.write_percent, format_size(self.value_size as u64))
+        let data = self.data_size.map_or(String::new(), |bytes| format!(", {} of data", format_size(bytes)));
+        let batch = if self.batch > 1 { format!(", {} keys of a call", self.batch) } else { String::new() };
+        let pages = match self.large_pages {
+            LargePages::Auto => String::new(),
+            other => format!(", large pages {other}"),
+        };
+        let value = format_size(self.value_size as u64);
+        format!("{} % writes, {value} values, {keys}{threads}{data}{batch}{pages}", self.write_percent)
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn table(results: &Results) -> String {
 type Column = (&'static str, fn(&Measured) -> String);
 
 /// The parameters that tell one combination from another.
-const WHAT: [Column; 6] = [
+const WHAT: [Column; 9] = [
     ("strategy", |one| text(&one.cell.strategy)),
     ("regions", |one| one.cell.regions.to_string()),
     ("processes", |one| match one.cell.threads {
@@ -54,6 +54,9 @@ const WHAT: [Column; 6] = [
     ("writes", |one| format!("{} %", one.cell.write_percent)),
     ("value", |one| format_size(one.cell.value_size as u64)),
     ("keys", |one| text(&one.cell.keys)),
+    ("batch", |one| one.cell.batch.to_string()),
+    ("data", |one| one.cell.data_size.map_or_else(|| "–".to_owned(), format_size)),
+    ("large pages", |one| text(one.cell.large_pages)),
 ];
 
 /// Marks the parameters that are the same in all combinations and need no column.

@@ -4,6 +4,8 @@ use crate::calls::Calls;
 use crate::human;
 use crate::latency::Percentiles;
 use crate::run::{Measured, Results};
+use crate::size::format_size;
+use kennel::LargePages;
 use std::fmt::Write as _;
 
 /// The results as a table with a line for each cell.
@@ -60,6 +62,17 @@ const HEAD: [&str; 14] = [
     "calls/op",
 ];
 
+/// The distribution of the keys, and what differs from the usual.
+fn what_else(measured: &Measured) -> String {
+    let cell = &measured.cell;
+    let mut parts = vec![cell.keys.to_string()];
+    parts.extend((cell.batch > 1).then(|| format!("x{}", cell.batch)));
+    parts.extend(cell.data_size.map(format_size));
+    parts.extend((cell.large_pages != LargePages::Auto).then(|| format!("large:{}", cell.large_pages)));
+    parts.extend(measured.limit_ns.map(|limit| format!("limit {:.0} ns", limit.median)));
+    parts.join(" ")
+}
+
 fn row(measured: &Measured) -> Vec<String> {
     let cell = &measured.cell;
     let at = |latency: &Option<Percentiles>, pick: fn(&Percentiles) -> u64| {
@@ -73,7 +86,7 @@ fn row(measured: &Measured) -> Vec<String> {
         workers,
         format!("{} %", cell.write_percent),
         cell.value_size.to_string(),
-        cell.keys.to_string(),
+        what_else(measured),
         human::count(measured.throughput.median as u64),
         format!("{}..{}", human::millions(measured.throughput.min), human::millions(measured.throughput.max)),
         at(&measured.read_latency, |latency| latency.p50_ns),

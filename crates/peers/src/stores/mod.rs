@@ -9,7 +9,7 @@ mod memory;
 mod sqlite;
 mod store;
 
-pub use kennel_cache::{create as kennel_cache, room};
+pub use kennel_cache::{create as kennel_cache, create_in as kennel_cache_in, room};
 pub use lmdb::Lmdb;
 pub use memory::{Moka, Quick};
 pub use sqlite::Sqlite;

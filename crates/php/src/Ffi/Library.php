@@ -59,6 +59,42 @@ final class Library
         return $made;
     }
 
+    /**
+     * Texts as an array of `kennel_bytes`, and the memory in which they lie, which the caller has to keep.
+     *
+     * @param array<string|int> $texts
+     * @return array{?\FFI\CData, ?\FFI\CData}
+     */
+    public static function texts(array $texts, string $what): array
+    {
+        if ($texts === []) {
+            return [null, null];
+        }
+        foreach ($texts as $text) {
+            if (!is_string($text) && !is_int($text)) {
+                throw new \TypeError("Kennel\Cache: each $what must be a string, " . get_debug_type($text) . ' given');
+            }
+        }
+        $made = self::get()->new('kennel_bytes[' . count($texts) . ']');
+        $kept = self::memory(implode('', $texts));
+        $i = $at = 0;
+        foreach ($texts as $text) {
+            $each = $made[$i++];
+            $each->data = \FFI::addr($kept[$at]);
+            $each->len = strlen((string) $text);
+            $at += strlen((string) $text);
+        }
+        return [$made, $kept];
+    }
+
+    /** A copy of bytes, with a zero byte behind them. */
+    public static function memory(string $bytes): \FFI\CData
+    {
+        $made = self::get()->new('char[' . (strlen($bytes) + 1) . ']');
+        \FFI::memcpy($made, $bytes, strlen($bytes));
+        return $made;
+    }
+
     /** The result of a function, unless it is an error. */
     public static function check(int $result): int
     {

@@ -7,6 +7,18 @@ typedef uint64_t kennel_key_lock;
 typedef uint64_t kennel_request;
 typedef uint64_t kennel_listing;
 
+typedef struct kennel_bytes {
+    const void *data;
+    size_t len;
+} kennel_bytes;
+typedef struct kennel_pair {
+    const void *key;
+    size_t n;
+    const void *value;
+    size_t len;
+    uint32_t flags;
+    uint32_t reserved;
+} kennel_pair;
 typedef struct kennel_options {
     size_t size;
     uint64_t capacity;
@@ -19,6 +31,8 @@ typedef struct kennel_options {
     uint32_t claims;
     uint32_t mode;
     uint32_t bits;
+    uint32_t tags;
+    uint32_t reserved;
 } kennel_options;
 typedef struct kennel_set_options {
     size_t size;
@@ -26,6 +40,8 @@ typedef struct kennel_set_options {
     int64_t soft_ttl_ms;
     uint32_t flags;
     uint32_t reserved;
+    const kennel_bytes *tags;
+    size_t tag_count;
 } kennel_set_options;
 typedef struct kennel_create_options {
     size_t size;
@@ -36,6 +52,8 @@ typedef struct kennel_create_options {
     int64_t claim_max_age_ms;
     uint32_t flags;
     uint32_t bits;
+    const kennel_bytes *tags;
+    size_t tag_count;
 } kennel_create_options;
 typedef struct kennel_item {
     size_t size;
@@ -73,8 +91,8 @@ int kennel_incr_or(const kennel *k, const void *key, size_t n, uint64_t delta, u
     kennel_set_options *how, uint64_t *number);
 int kennel_decr_or(const kennel *k, const void *key, size_t n, uint64_t delta, uint64_t initial, const
     kennel_set_options *how, uint64_t *number);
-int kennel_begin(const kennel *k, const void *key, size_t n, const kennel_create_options *how, char **value, size_t
-    *len, kennel_claim *claim);
+int kennel_begin_item(const kennel *k, const void *key, size_t n, const kennel_create_options *how, char **value,
+    kennel_item *item, kennel_claim *claim);
 int kennel_complete_with(kennel_claim claim, const void *value, size_t len, const kennel_set_options *how);
 int kennel_complete_absent(kennel_claim claim);
 int kennel_fail(kennel_claim claim);
@@ -85,4 +103,10 @@ int kennel_is_claimed(const kennel *k, const void *key, size_t n);
 int kennel_list(const kennel *k, const void *prefix, size_t n, kennel_listing *listing);
 int kennel_next(kennel_listing listing, char **key, size_t *n, kennel_item *item);
 int kennel_invalidate(const kennel *k, int soft);
+int kennel_invalidate_tags(const kennel *k, const kennel_bytes *tags, size_t count, int soft);
+int kennel_remove_namespace(const kennel *k, const char *name);
+int kennel_get_multi(const kennel *k, const kennel_bytes *keys, size_t count, char **values, kennel_item *items, char
+    **memory);
+int kennel_set_multi(const kennel *k, const kennel_pair *pairs, size_t count, const kennel_set_options *how, int *results);
+int kennel_delete_multi(const kennel *k, const kennel_bytes *keys, size_t count, int *results);
 int kennel_stats_json(const kennel *k, char **out);

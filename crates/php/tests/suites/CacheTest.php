@@ -54,6 +54,74 @@ final class CacheTest extends TestCase
         ];
     }
 
+    public function testTagsReachEachValueThatBearsThem(): void
+    {
+        $this->cache->setTagged('a', 1, ['user:1', 'page']);
+        $this->cache->setTagged('b', ['x'], ['user:2'], 60, 30);
+        $this->cache->setTagged('none', 'plain', []);
+        $this->cache->getOrCreate('made', fn () => 'made', null, ['tags' => ['user:2', 7]]);
+        $this->cache->invalidateTags(['user:1', 'unknown']);
+        $this->assertSame(['a' => null, 'b' => ['x'], 'none' => 'plain', 'made' => 'made'],
+            $this->cache->getMultiple(['a', 'b', 'none', 'made']));
+        $this->cache->invalidateTags(['7'], true);
+        $this->assertTrue($this->cache->getItem('made')->isStale);
+        $this->cache->invalidateTags(['user:2']);
+        $this->assertNull($this->cache->get('b'));
+        $this->cache->invalidateTags([]);
+        $this->expectException(TypeError::class);
+        $this->cache->invalidateTags([[]]);
+    }
+
+    public function testMoreTagsThanFitAreAnError(): void
+    {
+        $this->expectException(Exception::class);
+        $this->cache->setTagged('a', 1, range(1, 17));
+    }
+
+    public function testARemovedNamespaceLeavesNothing(): void
+    {
+        $old = $this->cache->namespace('old');
+        $old->set('key', 'value');
+        $this->assertTrue($this->cache->removeNamespace('old'));
+        $this->assertFalse($this->cache->removeNamespace('old'));
+        $this->assertNull($old->get('key'));
+        $old->set('key', 'again');
+        $this->assertSame('again', $this->cache->namespace('old')->get('key'));
+    }
+
+    public function testManyValuesByOneCallHaveTheirTypes(): void
+    {
+        $given = ['text' => "a\0b", 'empty' => '', 'int' => -7, 'list' => [1, [2]], 'null' => null, 'large' => str_repeat('x', 50000)];
+        $this->cache->setMultiple($given + ['digits' => '12']);
+        $keys = [...array_keys($given), 'none', 'digits'];
+        $this->assertSame([...$given, 'none' => 'no', 'digits' => '12'], $this->cache->getMultiple($keys, 'no'));
+        $this->assertSame([], $this->cache->getMultiple([]));
+        $this->assertSame(2, $this->cache->deleteMultiple(['text', 'none', 'int']));
+        $this->assertSame(0, $this->cache->deleteMultiple([]));
+        $this->cache->setMultiple([]);
+        $this->expectException(TypeError::class);
+        $this->cache->getMultiple([1.5]);
+    }
+
+    public function testOfManyValuesThoseAreStoredThatCanBe(): void
+    {
+        try {
+            $this->cache->setMultiple(['a' => 1, str_repeat('x', 70000) => 2, 'b' => 'c']);
+            $this->fail('no exception');
+        } catch (Exception $exception) {
+            $this->assertSame(Exception::KEY_TOO_LONG, $exception->getCode());
+        }
+        $this->assertSame(['a' => 1, 'b' => 'c'], $this->cache->getMultiple(['a', 'b']));
+        try {
+            $this->cache->setMultiple(['a' => 2, 'function' => fn () => 1]);
+            $this->fail('no exception');
+        } catch (\Exception $exception) {
+            $this->assertSame(1, $this->cache->get('a'));
+        }
+        $this->expectException(TypeError::class);
+        $this->cache->deleteMultiple(['a', 1.5]);
+    }
+
     /** @dataProvider values */
     public function testAValueComesBackWithItsType(mixed $value): void
     {
@@ -258,6 +326,21 @@ final class CacheTest extends TestCase
         }
         array_map($this->mustEndWell(...), $children);
         $this->assertSame(1, $this->cache->get('created'));
+    }
+
+    public function testWhatAnotherProcessCreatesHasItsType(): void
+    {
+        foreach ([-7, '7', '', null, [1, ['two' => 2.5]], str_repeat('x', 50000)] as $i => $value) {
+            $child = self::child(fn () => $this->cache->getOrCreate("k$i", function () use ($value) {
+                usleep(30000);
+                return $value;
+            }) === $value ? 0 : 1);
+            while (!$this->cache->isClaimed("k$i") && !$this->cache->has("k$i")) {
+                usleep(1000);
+            }
+            $this->assertSame($value, $this->cache->getOrCreate("k$i", fn () => 'mine'));
+            $this->mustEndWell($child);
+        }
     }
 
     public function testTheClaimOfAKilledProcessEnds(): void

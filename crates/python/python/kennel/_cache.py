@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional, Tuple, Type, TypeVar, Union
 
 from . import _kennel
 from ._create import Creating
-from ._memoize import Seconds
+from ._times import Seconds
 
 __all__ = ["Cache", "Namespace"]
 
@@ -36,7 +36,7 @@ class Cache(_kennel.Cache, Creating):
     the keys, which is not a snapshot. It has no length, because its contents change at any time; ``stats().items`` is
     the number of items.
 
-    The options from ``capacity`` to ``claims``, and ``locks``, describe the file. If the file exists already, those
+    The options from ``capacity`` to ``samples``, and ``locks``, describe the file. If the file exists already, those
     that are given are compared with it: see ``on_mismatch``.
 
     :param path: the cache file; by default that of this user, :func:`kennel.default_path`.
@@ -53,6 +53,13 @@ class Cache(_kennel.Cache, Creating):
     :param seats: how many processes can have the file open for writing at the same time; default 1024.
     :param namespaces: how many namespaces the file has room for, at most 65 535; default 64.
     :param claims: how many keys of one stripe can be created or locked at the same time, at most 4096; default 64.
+    :param tags: the length of the two tables of tags: 0, or a power of two from 64 to 65 536. Each place takes 16 bytes. Tags
+        that share a place are invalidated together, which costs misses. With 0 no value can bear tags. By default there is
+        a place for each KiB of capacity, from 4096 to 65 536.
+    :param namespace_reads: count the hits and misses of each namespace; see ``stats().namespace_reads``. By default a file
+        does if that takes at most a fiftieth of its capacity: with the default seats and namespaces, from 50 MiB on.
+    :param samples: keep room for samples of reads, as the command ``kennel advise`` takes them. By default a file does if
+        that takes at most a hundredth of its capacity: with the default seats, from 113 MiB on.
     :param mode: the permission bits of a new file, at most ``0o777`` and including ``0o600``, which is the default.
     :param after_crash: what a new file holds after a crash of the operating system: ``discard``, nothing (default), or
         ``verify``, the records whose checksum is valid.
@@ -68,6 +75,9 @@ class Cache(_kennel.Cache, Creating):
     :param seed: the seed of the hash of a new file, from 0 to 2**64 - 1; random by default.
     :param prefault: make every page of the file present when it is opened, so that no write causes a page fault;
         default False.
+    :param large_pages: whether the file is to lie in large pages of 2 MiB, on Linux: ``auto``, in memory where the file
+        system gives them (default); ``always``, in memory everywhere, which takes time when the file is opened, and on
+        a disk, where the smallest change of the file then writes 2 MiB; or ``never``. See :meth:`large_mapped`.
     :param read_only: open the file for reading only: this handle writes nothing and locks nothing; default False.
     :param create: create the file if it does not exist (default). With False, :class:`kennel.NotFound` is raised.
     """
@@ -87,6 +97,9 @@ class Cache(_kennel.Cache, Creating):
         seats: Optional[int] = None,
         namespaces: Optional[int] = None,
         claims: Optional[int] = None,
+        tags: Optional[int] = None,
+        namespace_reads: Optional[bool] = None,
+        samples: Optional[bool] = None,
         mode: Optional[int] = None,
         after_crash: Optional[str] = None,
         on_mismatch: str = "recreate",
@@ -96,6 +109,7 @@ class Cache(_kennel.Cache, Creating):
         lock_wait: Optional[Seconds] = None,
         seed: Optional[int] = None,
         prefault: bool = False,
+        large_pages: Optional[str] = None,
         read_only: bool = False,
         create: bool = True,
     ) -> Self:
@@ -120,6 +134,7 @@ class Cache(_kennel.Cache, Creating):
         stale: Optional[Seconds] = None,
         absence_ttl: Optional[Seconds] = None,
         jitter: Optional[float] = None,
+        idle: Optional[Seconds] = None,
     ) -> "Namespace":
         """Opens a named part of the cache, and creates it if the file does not have it: see :class:`Namespace`. The
         times are the defaults for the values that are stored there. The file keeps the times of the first program that
@@ -132,8 +147,11 @@ class Cache(_kennel.Cache, Creating):
         :param absence_ttl: how many seconds to remember that a key has no value. By default this is not remembered.
         :param jitter: the part, from 0 to 1, by which ``ttl`` and ``stale`` of each value are shortened at random at
             most, so that values that are stored together do not all end together; default 0.
+        :param idle: seconds, or a ``timedelta``, until a value expires that nobody reads. It lives no longer than
+            ``ttl``. A value that is stored with a ``ttl`` of its own does not follow its reads. The idle time of the
+            first program that gives one counts for all.
         """
-        return Namespace(self, name, ttl, stale, absence_ttl, jitter)
+        return Namespace(self, name, ttl, stale, absence_ttl, jitter, idle)
 
     def __enter__(self: Self) -> Self:
         return self
@@ -171,6 +189,7 @@ class Namespace(_kennel.Namespace, Creating):
     :param absence_ttl: how many seconds to remember that a key has no value. By default this is not remembered.
     :param jitter: the part, from 0 to 1, by which ``ttl`` and ``stale`` of each value are shortened at random at most,
         so that values that are stored together do not all end together; default 0.
+    :param idle: seconds, or a ``timedelta``, until a value expires that nobody reads: see :meth:`Cache.namespace`.
     """
 
     _made_of: Tuple[Any, ...]
@@ -183,9 +202,10 @@ class Namespace(_kennel.Namespace, Creating):
         stale: Optional[Seconds] = None,
         absence_ttl: Optional[Seconds] = None,
         jitter: Optional[float] = None,
+        idle: Optional[Seconds] = None,
     ) -> "Namespace":
-        self = super().__new__(cls, cache, name, ttl, stale, absence_ttl, jitter)
-        self._made_of = (cache, name, ttl, stale, absence_ttl, jitter)
+        self = super().__new__(cls, cache, name, ttl, stale, absence_ttl, jitter, idle)
+        self._made_of = (cache, name, ttl, stale, absence_ttl, jitter, idle)
         cache._namespaces.add(self)
         return self
 

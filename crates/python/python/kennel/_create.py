@@ -5,25 +5,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import threading
-import weakref
-from typing import Any, Awaitable, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
 
 from . import _kennel
 from ._clock import now
-from ._errors import Busy, Error, TimedOut
-from ._log import log, not_stored
-from ._memoize import Memoizing, Seconds, seconds
+from ._created import Created, parts
+from ._errors import Busy, Error
+from ._finding import FIRST_PAUSE, LAST_PAUSE, find, own, task_of
+from ._given import given
+from ._log import log, not_stored, stale_used
+from ._memoize import Memoizing
 from ._near import NEAR_BYTES, Near
 from ._serializers import Serializer
+from ._times import Seconds, seconds
+
+if TYPE_CHECKING:
+    from ._created import Tags
 
 __all__ = ["Creating"]
 
 BytesLike = Union[str, bytes, bytearray, memoryview]
-
-#: The pauses of a coroutine that waits for another caller's creation, in seconds: the first, and the longest.
-_FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
+#: What a creator may return; None: there is no value.
+Creatable = Union[BytesLike, None, "Created[Optional[BytesLike]]"]
 
 
 def as_bytes(given: Any) -> bytes:
@@ -33,38 +37,47 @@ def as_bytes(given: Any) -> bytes:
     return given.encode("utf-8", "surrogatepass") if isinstance(given, str) else memoryview(given).tobytes()
 
 
-def _end(space: _kennel.Space, claim: _kennel.Claim, key: object, value: Any, should_cache: Any) -> Optional[bytes]:
+def _stored_parts(made: Any, should_cache: Any) -> Tuple[Optional[bytes], Optional[Dict[str, Any]]]:
+    """What a creator returned: the value as bytes, and how it is to be stored; None if it is not."""
+    value, how = parts(made)
+    if value is None:
+        return None, how
+    data = as_bytes(value)
+    return data, None if should_cache is not None and not should_cache(data) else how
+
+
+def _end(space: _kennel.Space, claim: _kennel.Claim, key: object, made: Any, should_cache: Any) -> Optional[bytes]:
     """Stores a created value. If the cache cannot store it, this is logged and is not an error of the caller."""
-    data = None if value is None else as_bytes(value)
+    data, how = _stored_parts(made, should_cache)
     try:
-        if data is None:
-            claim.store_absence()
-        elif should_cache is not None and not should_cache(data):
+        if how is None:
             claim.refuse()
+        elif data is None:
+            claim.store_absence(**how)
         else:
-            claim.store(data)
+            claim.store(data, **how)
     except Error as error:
         not_stored(space, key, error)
     return data
 
 
 async def _aend(
-    space: _kennel.Space, claim: _kennel.Claim, key: object, value: Any, should_cache: Any
+    space: _kennel.Space, claim: _kennel.Claim, key: object, made: Any, should_cache: Any
 ) -> Optional[bytes]:
     """Does the same as :func:`_end` on an event loop, whose thread must not wait for a lock. It does not use another
     thread either, because all threads of the default executor may be busy, perhaps waiting for this value."""
-    data = None if value is None else as_bytes(value)
-    if data is not None and should_cache is not None and not should_cache(data):
+    data, how = _stored_parts(made, should_cache)
+    if how is None:
         claim.refuse()
         return data
-    deadline, pause = now() + space.lock_wait, _FIRST_PAUSE
+    deadline, pause = now() + space.lock_wait, FIRST_PAUSE
     try:
-        while not claim._try_store(data):
+        while not claim._try_store(data, **how):
             if now() >= deadline:
                 claim.fail()
                 raise Busy(f"the stripe's lock was busy for {space.lock_wait:.1f} seconds", waited=space.lock_wait)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LAST_PAUSE)
+            pause = min(2 * pause, LAST_PAUSE)
     except Error as error:
         not_stored(space, key, error)
     return data
@@ -77,6 +90,23 @@ def _claim_of(space: _kennel.Space, key: object, found: _kennel.Lookup) -> Optio
     if why is not None:
         not_stored(space, key, why)
     return claim
+
+
+def _failed(
+    claim: _kennel.Claim,
+    key: object,
+    error: Exception,
+    found: _kennel.Lookup,
+    note: Optional[Callable[[Tuple[int, int]], None]],
+) -> bytes:
+    """Reports that a creator raised an exception. Returns the stale value that takes its place, or raises it."""
+    stale = claim.fail()
+    if stale is None:
+        raise error
+    stale_used(key, error)
+    if note is not None and found.id is not None:
+        note(found.id)
+    return stale
 
 
 class _Batch(contextlib.ExitStack):
@@ -114,7 +144,7 @@ class _Batch(contextlib.ExitStack):
         """Each key to be created, once, in the caller's order."""
         return list(self._missing().values())
 
-    def _created(self, created: Sequence[Optional[BytesLike]]) -> List[Tuple[bytes, Optional[BytesLike]]]:
+    def _created(self, created: Sequence[Creatable]) -> List[Tuple[bytes, Creatable]]:
         missing = self._missing()
         if len(created) != len(missing):
             raise ValueError(f"create: expected {len(missing)} values, one for each key, found {len(created)}")
@@ -123,8 +153,19 @@ class _Batch(contextlib.ExitStack):
     def _all(self) -> List[Optional[bytes]]:
         return [self._values[key] for key in self._stored]
 
+    def failed(self, error: Exception) -> List[Optional[bytes]]:
+        """Reports that the creator raised an exception. Returns the values of all keys if a stale one takes the place of
+        each missing one, or raises the exception."""
+        for key, claim in self._claims.items():
+            self._values[key] = claim.fail()
+        if any(self._values[key] is None for key in self._claims):
+            raise error
+        for key in self._claims:
+            stale_used(key, error)
+        return self._all()
+
     def finish(
-        self, space: _kennel.Space, created: Sequence[Optional[BytesLike]], should_cache: Any
+        self, space: _kennel.Space, created: Sequence[Creatable], should_cache: Any
     ) -> List[Optional[bytes]]:
         """Stores the created values and returns the values of all keys."""
         for key, value in self._created(created):
@@ -132,7 +173,7 @@ class _Batch(contextlib.ExitStack):
         return self._all()
 
     async def afinish(
-        self, space: _kennel.Space, created: Sequence[Optional[BytesLike]], should_cache: Any
+        self, space: _kennel.Space, created: Sequence[Creatable], should_cache: Any
     ) -> List[Optional[bytes]]:
         """Does the same as :meth:`finish` on an event loop."""
         for key, value in self._created(created):
@@ -187,7 +228,7 @@ class Creating(_kennel.Space, Memoizing):
     def get_or_create(
         self,
         key: BytesLike,
-        create: Callable[[], Optional[BytesLike]],
+        create: Callable[[], Creatable],
         *,
         ttl: Optional[Seconds] = None,
         stale: Optional[Seconds] = None,
@@ -200,6 +241,11 @@ class Creating(_kennel.Space, Memoizing):
         should_cache: Optional[Callable[[bytes], bool]] = None,
         background: bool = False,
         or_uncached: bool = False,
+        on_error: str = "raise",
+        retry_after: Optional[Tuple[Seconds, Seconds]] = None,
+        share_failure: bool = False,
+        resilient: bool = False,
+        tags: Optional[Tags] = None,
     ) -> Optional[bytes]:
         """Returns the value of a key, and creates it if the key has none: exactly one caller across all threads and
         processes runs ``create``; the others wait for its value.
@@ -210,7 +256,8 @@ class Creating(_kennel.Space, Memoizing):
         is returned to its creator and not stored. ``create`` may create other keys in this way; if it asks for its own
         key, :class:`kennel.OwnClaim` is raised.
 
-        :param create: a function that returns the value, or ``None`` if the key has no value.
+        :param create: a function that returns the value, or ``None`` if the key has no value; or a
+            :class:`kennel.Created`, which says more about the value.
         :param ttl: time to live: seconds, or a ``timedelta``, until the value expires. The default is that of the
             namespace; without one the value does not expire.
         :param stale: seconds, or a ``timedelta``, until the value is stale; at most ``ttl``.
@@ -232,28 +279,48 @@ class Creating(_kennel.Space, Memoizing):
         :param or_uncached: if the cache fails, run ``create`` and store nothing, as if there were no cache, instead of
             raising :class:`kennel.Error`. ``stats().counters.uncached`` counts this, and it is logged once for each
             kind of error. Default False.
+        :param on_error: ``stale``: if ``create`` raises an exception and there is a stale value that has not expired, and
+            was not deleted, replaced or invalidated meanwhile, return that value; the exception is logged.
+            ``stats().counters.stale_on_error`` counts this. Default ``raise``.
+        :param retry_after: after ``create`` raised an exception, nobody in any process creates the value of this key for
+            some seconds: callers get the stale value, or :class:`kennel.Resting` is raised. Two numbers: the first
+            pause, which doubles with each failure in a row, and the longest, such as ``(1, 30)``. A write of the key, and
+            an invalidation, end the pause. By default there is none.
+        :param share_failure: raise :class:`kennel.FailedElsewhere` if the creation for which this caller waits fails,
+            instead of running ``create``, too. Default False.
+        :param resilient: all of ``on_error="stale"``, ``retry_after=(1, 30)``, ``share_failure`` and ``or_uncached``.
+            Default False.
+        :param tags: the names of tags of the value, or of the remembered absence, at most :data:`kennel.MAX_TAGS`. An
+            invalidation of one of them by :meth:`invalidate_tags` covers the value from the beginning of its creation.
         """
         return self._get_or_create(
             key,
             create,
             None,
-            ttl=ttl,
-            stale=stale,
-            absence_ttl=absence_ttl,
-            wait=wait,
-            unprotected=unprotected,
-            claim_max_age=claim_max_age,
-            early_refresh=early_refresh,
-            flags=flags,
             should_cache=should_cache,
             background=background,
-            or_uncached=or_uncached,
+            **given(
+                ttl,
+                stale,
+                absence_ttl,
+                wait,
+                unprotected,
+                claim_max_age,
+                early_refresh,
+                flags,
+                or_uncached,
+                on_error,
+                retry_after,
+                share_failure,
+                resilient,
+                tags,
+            ),
         )
 
     def _get_or_create(
         self,
         key: BytesLike,
-        create: Callable[[], Optional[BytesLike]],
+        create: Callable[[], Creatable],
         note: Optional[Callable[[Tuple[int, int]], None]],
         *,
         should_cache: Optional[Callable[[bytes], bool]] = None,
@@ -270,7 +337,11 @@ class Creating(_kennel.Space, Memoizing):
 
         def work() -> Optional[bytes]:
             with claim:
-                return _end(self, claim, key, create(), should_cache)
+                try:
+                    made = create()
+                except Exception as error:
+                    return _failed(claim, key, error, found, note)
+                return _end(self, claim, key, made, should_cache)
 
         if background and found.value is not None:
             _in_background(work, key)
@@ -280,7 +351,7 @@ class Creating(_kennel.Space, Memoizing):
     async def aget_or_create(
         self,
         key: BytesLike,
-        create: Callable[[], Awaitable[Optional[BytesLike]]],
+        create: Callable[[], Awaitable[Creatable]],
         *,
         ttl: Optional[Seconds] = None,
         stale: Optional[Seconds] = None,
@@ -293,6 +364,11 @@ class Creating(_kennel.Space, Memoizing):
         should_cache: Optional[Callable[[bytes], bool]] = None,
         background: bool = False,
         or_uncached: bool = False,
+        on_error: str = "raise",
+        retry_after: Optional[Tuple[Seconds, Seconds]] = None,
+        share_failure: bool = False,
+        resilient: bool = False,
+        tags: Optional[Tags] = None,
     ) -> Optional[bytes]:
         """Does the same as :meth:`get_or_create` for coroutines, with the same parameters: ``create`` is a coroutine
         function, and the event loop continues to run while another caller creates the value. The calling task owns the
@@ -301,34 +377,38 @@ class Creating(_kennel.Space, Memoizing):
             key,
             create,
             None,
-            ttl=ttl,
-            stale=stale,
-            absence_ttl=absence_ttl,
-            wait=wait,
-            unprotected=unprotected,
-            claim_max_age=claim_max_age,
-            early_refresh=early_refresh,
-            flags=flags,
             should_cache=should_cache,
             background=background,
-            or_uncached=or_uncached,
+            **given(
+                ttl,
+                stale,
+                absence_ttl,
+                wait,
+                unprotected,
+                claim_max_age,
+                early_refresh,
+                flags,
+                or_uncached,
+                on_error,
+                retry_after,
+                share_failure,
+                resilient,
+                tags,
+            ),
         )
 
     async def _aget_or_create(
         self,
         key: BytesLike,
-        create: Callable[[], Awaitable[Optional[BytesLike]]],
+        create: Callable[[], Awaitable[Creatable]],
         note: Optional[Callable[[Tuple[int, int]], None]],
         *,
-        wait: Optional[Seconds] = 30.0,
-        unprotected: bool = False,
         should_cache: Optional[Callable[[bytes], bool]] = None,
         background: bool = False,
-        or_uncached: bool = False,
         **how: Any,
     ) -> Optional[bytes]:
         """Does the same as :meth:`aget_or_create`, and calls ``note`` with the id of a value that was found."""
-        found = await _find_or_uncached(self, key, wait, unprotected, how, or_uncached)
+        found = await find(self, key, **how)
         claim = _claim_of(self, key, found)
         if claim is None:
             if note is not None and found.id is not None:
@@ -337,7 +417,11 @@ class Creating(_kennel.Space, Memoizing):
 
         async def work() -> Optional[bytes]:
             with claim:
-                return await _aend(self, claim, key, await create(), should_cache)
+                try:
+                    made = await create()
+                except Exception as error:
+                    return _failed(claim, key, error, found, note)
+                return await _aend(self, claim, key, made, should_cache)
 
         if background and found.value is not None:
             _in_background_task(work, key)
@@ -347,7 +431,7 @@ class Creating(_kennel.Space, Memoizing):
     def get_or_create_multi(
         self,
         keys: Iterable[BytesLike],
-        create: Callable[[List[Any]], Sequence[Optional[BytesLike]]],
+        create: Callable[[List[Any]], Sequence[Creatable]],
         *,
         ttl: Optional[Seconds] = None,
         stale: Optional[Seconds] = None,
@@ -358,6 +442,11 @@ class Creating(_kennel.Space, Memoizing):
         flags: int = 0,
         should_cache: Optional[Callable[[bytes], bool]] = None,
         or_uncached: bool = False,
+        on_error: str = "raise",
+        retry_after: Optional[Tuple[Seconds, Seconds]] = None,
+        share_failure: bool = False,
+        resilient: bool = False,
+        tags: Optional[Tags] = None,
     ) -> List[Optional[bytes]]:
         """Returns the values of many keys, in the order of the keys, and creates the missing ones in one call of
         ``create``. Keys are claimed in an order that is the same for all callers, so two callers never wait for each
@@ -365,7 +454,7 @@ class Creating(_kennel.Space, Memoizing):
 
         :param keys: the keys. A key that occurs twice is created once.
         :param create: a function that gets the list of the keys to create, and returns as many values in the same
-            order, with ``None`` for each key that has no value.
+            order, with ``None`` for each key that has no value. Each may be a :class:`kennel.Created`.
         :param ttl: time to live: seconds, or a ``timedelta``, until the values expire. The default is that of the
             namespace; without one they do not expire.
         :param stale: seconds, or a ``timedelta``, until the values are stale; at most ``ttl``.
@@ -381,23 +470,42 @@ class Creating(_kennel.Space, Memoizing):
             all values are stored.
         :param or_uncached: if the cache fails, create the values and store nothing, instead of raising
             :class:`kennel.Error`. Default False.
+        :param on_error: ``stale``: if ``create`` raises an exception and each missing key has a stale value, return those
+            values. Default ``raise``.
+        :param retry_after: as for :meth:`get_or_create`, for each key.
+        :param share_failure: as for :meth:`get_or_create`.
+        :param resilient: as for :meth:`get_or_create`.
+        :param tags: the names of tags of all created values; those of one value are in its :class:`kennel.Created`.
         """
         how: Dict[str, Any] = dict(
-            ttl=ttl, stale=stale, absence_ttl=absence_ttl, claim_max_age=claim_max_age, flags=flags
+            ttl=ttl,
+            stale=stale,
+            absence_ttl=absence_ttl,
+            unprotected=unprotected,
+            claim_max_age=claim_max_age,
+            flags=flags,
+            or_uncached=or_uncached,
+            on_error=on_error,
+            retry_after=retry_after,
+            share_failure=share_failure,
+            resilient=resilient,
+            tags=None if tags is None else _kennel._tags(tags),
         )
         with _Batch(keys, wait) as batch:
             for key in batch.in_one_order():
-                found = self.claim(
-                    key, wait=batch.time_left(), unprotected=unprotected, or_uncached=or_uncached, **how
-                )
+                found = self.claim(key, wait=batch.time_left(), **how)
                 batch.found(key, found, _claim_of(self, key, found))
             missing = batch.missing()
-            return batch.finish(self, create(missing) if missing else [], should_cache)
+            try:
+                created = create(missing) if missing else []
+            except Exception as error:
+                return batch.failed(error)
+            return batch.finish(self, created, should_cache)
 
     async def aget_or_create_multi(
         self,
         keys: Iterable[BytesLike],
-        create: Callable[[List[Any]], Awaitable[Sequence[Optional[BytesLike]]]],
+        create: Callable[[List[Any]], Awaitable[Sequence[Creatable]]],
         *,
         ttl: Optional[Seconds] = None,
         stale: Optional[Seconds] = None,
@@ -408,18 +516,37 @@ class Creating(_kennel.Space, Memoizing):
         flags: int = 0,
         should_cache: Optional[Callable[[bytes], bool]] = None,
         or_uncached: bool = False,
+        on_error: str = "raise",
+        retry_after: Optional[Tuple[Seconds, Seconds]] = None,
+        share_failure: bool = False,
+        resilient: bool = False,
+        tags: Optional[Tags] = None,
     ) -> List[Optional[bytes]]:
         """Does the same as :meth:`get_or_create_multi` for coroutines, with the same parameters: ``create`` is a
         coroutine function."""
         how: Dict[str, Any] = dict(
-            ttl=ttl, stale=stale, absence_ttl=absence_ttl, claim_max_age=claim_max_age, flags=flags
+            ttl=ttl,
+            stale=stale,
+            absence_ttl=absence_ttl,
+            unprotected=unprotected,
+            claim_max_age=claim_max_age,
+            flags=flags,
+            or_uncached=or_uncached,
+            on_error=on_error,
+            retry_after=retry_after,
+            share_failure=share_failure,
+            resilient=resilient,
+            tags=None if tags is None else _kennel._tags(tags),
         )
         with _Batch(keys, wait) as batch:
             for key in batch.in_one_order():
-                found = await _find_or_uncached(self, key, batch.time_left(), unprotected, how, or_uncached)
+                found = await find(self, key, wait=batch.time_left(), **how)
                 batch.found(key, found, _claim_of(self, key, found))
             missing = batch.missing()
-            created = await create(missing) if missing else []
+            try:
+                created = await create(missing) if missing else []
+            except Exception as error:
+                return batch.failed(error)
             return await batch.afinish(self, created, should_cache)
 
 
@@ -437,10 +564,10 @@ _refreshing: Set["asyncio.Task[None]"] = set()
 
 
 def _in_background_task(work: Callable[[], Awaitable[Any]], key: object) -> None:
-    owner = _task()
+    owner = task_of()
 
     async def run() -> None:
-        _own(owner)
+        own(owner)
         try:
             await work()
         except Exception:
@@ -454,64 +581,3 @@ def _in_background_task(work: Callable[[], Awaitable[Any]], key: object) -> None
 
 def _failed_in_background(key: object) -> None:
     log.exception("creating a new value of %r in the background failed; the next caller tries again", key)
-
-
-_tasks: "weakref.WeakKeyDictionary[Any, _kennel.Task]" = weakref.WeakKeyDictionary()
-
-
-def _task() -> _kennel.Task:
-    """The owner of the claims of the current ``asyncio`` task, so that a task that asks for its own key gets an
-    error."""
-    current = asyncio.current_task()
-    if current is None:
-        return _kennel.Task()
-    return _tasks.setdefault(current, _kennel.Task())
-
-
-def _own(owner: _kennel.Task) -> None:
-    """Makes the current task use an owner that another task has."""
-    _tasks[asyncio.current_task()] = owner
-
-
-async def _find_or_uncached(
-    space: _kennel.Space,
-    key: Any,
-    wait: Optional[Seconds],
-    unprotected: bool,
-    how: Dict[str, Any],
-    or_uncached: bool,
-) -> _kennel.Lookup:
-    """Does the same as :func:`_find`. If the cache fails and ``or_uncached`` is set, the lookup has the right to create
-    the value without storing it."""
-    try:
-        return await _find(space, key, wait, unprotected, how)
-    except Error:
-        if not or_uncached:
-            raise
-        return space.claim(key, wait=0, task=_task(), nonblocking=True, or_uncached=True, **how)
-
-
-async def _find(
-    space: _kennel.Space, key: Any, wait: Optional[Seconds], unprotected: bool, how: Dict[str, Any]
-) -> _kennel.Lookup:
-    deadline = None if wait is None else now() + seconds(wait)
-    # The thread of the event loop must not wait, neither for a claim nor for the lock of a stripe.
-    ask = functools.partial(space.claim, key, wait=0, nonblocking=True, task=_task(), **how)
-    pause, busy_since = _FIRST_PAUSE, None
-    while True:
-        is_last = deadline is not None and now() >= deadline
-        try:
-            return ask()
-        except TimedOut:
-            if is_last and not unprotected:
-                raise
-            busy_since, is_over = None, is_last
-        except Busy:
-            busy_since = busy_since or now()
-            is_over = now() - busy_since >= space.lock_wait
-            if is_over and not unprotected:
-                raise
-        if is_over:
-            return ask(unprotected=True)
-        await asyncio.sleep(pause if deadline is None else min(pause, max(deadline - now(), _FIRST_PAUSE)))
-        pause = min(2 * pause, _LAST_PAUSE)

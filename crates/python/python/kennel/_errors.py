@@ -16,6 +16,7 @@ __all__ = [
     "Busy",
     "Error",
     "Exists",
+    "FailedElsewhere",
     "Io",
     "KeyTooLong",
     "LeaseRefused",
@@ -26,15 +27,18 @@ __all__ = [
     "NoSpace",
     "NotANumber",
     "NotFound",
+    "NotResized",
     "NotTrusted",
     "OpenElsewhere",
     "Overflow",
     "OwnClaim",
     "ReadOnly",
     "NamespacesFull",
+    "Resting",
     "SeatsFull",
     "TimedOut",
     "TooLarge",
+    "TooManyTags",
     "UnknownStrategy",
 ]
 
@@ -164,6 +168,15 @@ class KeyTooLong(Error, ValueError):
     """The largest length in bytes."""
 
 
+class TooManyTags(Error, ValueError):
+    """A value has more tags than ``kennel.MAX_TAGS``."""
+
+    found: int
+    """How many tags were given."""
+    limit: int
+    """The most tags of a value."""
+
+
 class TooLarge(Error, ValueError):
     """An item is larger than a quarter of a stripe's main ring."""
 
@@ -207,6 +220,17 @@ class OwnClaim(Error, RuntimeError):
     """The thread or task already holds the claim of the key, so it would wait for itself forever."""
 
 
+class Resting(Error, RuntimeError):
+    """Creations of the key failed, and nobody creates it for a time: see the option ``retry_after``."""
+
+    left: float
+    """How many seconds are left."""
+
+
+class FailedElsewhere(Error, RuntimeError):
+    """The creation for which this caller waited failed: see the option ``share_failure``."""
+
+
 class NamespacesFull(_OfFile):
     """The file has no room for another namespace."""
 
@@ -237,3 +261,10 @@ class BufferTooSmall(Error, ValueError):
     """The length of the value in bytes."""
     given: int
     """The length of the buffer in bytes."""
+
+
+class NotResized(Error):
+    """The file cannot get another size now: keys stay locked, or another process resizes it. It is as it was."""
+
+    path: pathlib.Path
+    """The path of the file."""

@@ -2,26 +2,29 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Any, Literal, TypeVar, final, overload
+from typing import IO, Any, Literal, TypeVar, final, overload
 
 from typing_extensions import Buffer, Self, disjoint_base
 
 from ._errors import Error
-from ._stats import Entry, Sample, Stats, StripeStats, Verification
+from ._stats import Entry, Loaded, Resized, Sample, Stats, StripeStats, Verification
 from .far._stats import FarStats
 
 _T = TypeVar("_T")
 _Bytes = str | Buffer
 _K = TypeVar("_K", bound=_Bytes)
 _Seconds = float | timedelta
+_Tags = Iterable[_Bytes]
 
 __all__ = [
     "DEFAULT_CAPACITY",
     "MAX_KEY",
+    "MAX_TAGS",
     "OPTIONS",
     "VERSION",
     "Cache",
     "Claim",
+    "ClaimRequest",
     "Entries",
     "FAR_OPTIONS",
     "FarCache",
@@ -30,10 +33,12 @@ __all__ = [
     "Keys",
     "Lock",
     "Lookup",
+    "Moment",
     "Namespace",
     "Space",
     "Task",
     "Unchanged",
+    "_tags",
     "default_path",
     "destroy",
     "record_size",
@@ -43,12 +48,14 @@ DEFAULT_CAPACITY: int
 # Those of the far tier are missing on Windows.
 FAR_OPTIONS: tuple[str, ...]
 MAX_KEY: int
+MAX_TAGS: int
 OPTIONS: tuple[str, ...]
 VERSION: str
 
 def default_path() -> pathlib.Path: ...
 def destroy(path: str | os.PathLike[str], *, trust: bool = False) -> None: ...
-def record_size(key_len: int, value_len: int) -> int: ...
+def _tags(tags: _Tags, *, any_number: bool = False) -> list[bytes]: ...
+def record_size(key_len: int, value_len: int, tags: int = 0) -> int: ...
 
 @disjoint_base
 class Space:
@@ -81,7 +88,10 @@ class Space:
         stale: _Seconds | None = None,
         expires_at: float | None = None,
         flags: int = 0,
+        as_of: Moment | None = None,
+        tags: _Tags | None = None,
     ) -> int: ...
+    def moment(self) -> Moment: ...
     def add(
         self,
         key: _Bytes,
@@ -91,6 +101,8 @@ class Space:
         stale: _Seconds | None = None,
         expires_at: float | None = None,
         flags: int = 0,
+        as_of: Moment | None = None,
+        tags: _Tags | None = None,
     ) -> bool: ...
     def replace(
         self,
@@ -101,6 +113,8 @@ class Space:
         stale: _Seconds | None = None,
         expires_at: float | None = None,
         flags: int = 0,
+        as_of: Moment | None = None,
+        tags: _Tags | None = None,
     ) -> bool: ...
     def compare_and_swap(
         self,
@@ -112,15 +126,39 @@ class Space:
         stale: _Seconds | None = None,
         expires_at: float | None = None,
         flags: int = 0,
+        as_of: Moment | None = None,
+        tags: _Tags | None = None,
     ) -> int | Literal[False] | None: ...
+    def swap_value(self, key: _Bytes, stamp: int, value: _Bytes) -> int | Literal[False] | None: ...
+    def rename(self, key: _Bytes, to: _Bytes) -> bool: ...
     @overload
-    def incr(self, key: _Bytes, delta: int = 1, *, initial: None = None, ttl: _Seconds | None = None) -> int | None: ...
+    def incr(
+        self,
+        key: _Bytes,
+        delta: int = 1,
+        *,
+        initial: None = None,
+        ttl: _Seconds | None = None,
+        tags: _Tags | None = None,
+    ) -> int | None: ...
     @overload
-    def incr(self, key: _Bytes, delta: int = 1, *, initial: int, ttl: _Seconds | None = None) -> int: ...
+    def incr(
+        self, key: _Bytes, delta: int = 1, *, initial: int, ttl: _Seconds | None = None, tags: _Tags | None = None
+    ) -> int: ...
     @overload
-    def decr(self, key: _Bytes, delta: int = 1, *, initial: None = None, ttl: _Seconds | None = None) -> int | None: ...
+    def decr(
+        self,
+        key: _Bytes,
+        delta: int = 1,
+        *,
+        initial: None = None,
+        ttl: _Seconds | None = None,
+        tags: _Tags | None = None,
+    ) -> int | None: ...
     @overload
-    def decr(self, key: _Bytes, delta: int = 1, *, initial: int, ttl: _Seconds | None = None) -> int: ...
+    def decr(
+        self, key: _Bytes, delta: int = 1, *, initial: int, ttl: _Seconds | None = None, tags: _Tags | None = None
+    ) -> int: ...
     def touch(self, key: _Bytes, ttl: _Seconds | None = None, *, expires_at: float | None = None) -> bool: ...
     def delete(self, key: _Bytes) -> bool: ...
     def set_multi(
@@ -131,6 +169,8 @@ class Space:
         stale: _Seconds | None = None,
         expires_at: float | None = None,
         flags: int = 0,
+        as_of: Moment | None = None,
+        tags: _Tags | None = None,
     ) -> dict[_K, Error]: ...
     def delete_multi(self, keys: Iterable[_Bytes]) -> list[bool]: ...
     def __getitem__(self, key: _Bytes, /) -> bytes: ...
@@ -143,6 +183,7 @@ class Space:
     def sample(self, buckets: int = 4096) -> tuple[float, list[Entry]]: ...
     def clear(self) -> None: ...
     def invalidate(self, *, soft: bool = False) -> None: ...
+    def invalidate_tags(self, tags: _Tags, *, soft: bool = False) -> None: ...
     def is_claimed(self, key: _Bytes) -> bool: ...
     def claim(
         self,
@@ -159,7 +200,13 @@ class Space:
         task: Task | None = None,
         nonblocking: bool = False,
         or_uncached: bool = False,
+        on_error: str = "raise",
+        retry_after: tuple[_Seconds, _Seconds] | None = None,
+        share_failure: bool = False,
+        resilient: bool = False,
+        tags: _Tags | None = None,
     ) -> Lookup: ...
+    def _request(self, key: _Bytes, **how: Any) -> ClaimRequest: ...
     def lock(
         self,
         key: _Bytes,
@@ -175,11 +222,27 @@ class Cache(Space):
     @property
     def path(self) -> pathlib.Path: ...
     def flush(self) -> bool: ...
+    def resize(
+        self, capacity: int | str, *, mean_item: int | str | None = None, wait: _Seconds | None = ...
+    ) -> Resized: ...
     def stats(self) -> Stats: ...
     def samples(self) -> list[Sample]: ...
+    def large_mapped(self) -> int | None: ...
     def stripe_stats(self) -> list[StripeStats]: ...
+    def dump(
+        self, file: str | os.PathLike[str] | IO[bytes], *, namespace: str | None = None, prefix: str | bytes | None = None
+    ) -> int: ...
+    def load(
+        self,
+        file: str | os.PathLike[str] | IO[bytes],
+        *,
+        replace: bool = False,
+        evict: bool = False,
+        tagged: bool = False,
+    ) -> Loaded: ...
     def verify(self) -> Verification: ...
     def namespaces(self) -> list[str]: ...
+    def remove_namespace(self, name: str) -> bool: ...
 
 class Namespace(Space):
     def __new__(
@@ -190,9 +253,13 @@ class Namespace(Space):
         stale: _Seconds | None = None,
         absence_ttl: _Seconds | None = None,
         jitter: float | None = None,
+        idle: _Seconds | None = None,
     ) -> Self: ...
     @property
     def name(self) -> str: ...
+
+@final
+class Moment: ...
 
 @final
 class Lookup:
@@ -213,13 +280,37 @@ class Claim:
     def uncached(self) -> Error | None: ...
     @property
     def has_ended(self) -> bool: ...
-    def store(self, value: _Bytes) -> bool: ...
-    def store_absence(self) -> bool: ...
-    def _try_store(self, value: _Bytes | None) -> bool: ...
+    def store(
+        self,
+        value: _Bytes,
+        ttl: _Seconds | None = None,
+        *,
+        stale: _Seconds | None = None,
+        expires_at: float | None = None,
+        flags: int | None = None,
+        tags: _Tags | None = None,
+    ) -> bool: ...
+    def store_absence(
+        self, ttl: _Seconds | None = None, *, expires_at: float | None = None, tags: _Tags | None = None
+    ) -> bool: ...
+    def _try_store(
+        self,
+        value: _Bytes | None,
+        ttl: _Seconds | None = None,
+        *,
+        stale: _Seconds | None = None,
+        expires_at: float | None = None,
+        flags: int | None = None,
+        tags: _Tags | None = None,
+    ) -> bool: ...
     def refuse(self) -> None: ...
-    def fail(self) -> None: ...
+    def fail(self) -> bytes | None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *_error: object) -> None: ...
+
+@final
+class ClaimRequest:
+    def poll(self) -> Lookup | None: ...
 
 @final
 class Lock:

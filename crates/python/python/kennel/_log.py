@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Set, Tuple
 
-__all__ = ["log", "not_stored", "once"]
+__all__ = ["log", "not_stored", "once", "stale_used"]
 
 log = logging.getLogger("kennel")
 
@@ -25,3 +25,8 @@ def once(kind: Tuple[str, ...], message: str, *args: object) -> None:
 def not_stored(space: object, key: object, error: Exception) -> None:
     """Logs that a value could not be stored."""
     once(("store", type(error).__name__), "not stored in %r: %r: %s", space, key, error)
+
+
+def stale_used(key: object, error: Exception) -> None:
+    """Logs that a stale value takes the place of an exception."""
+    once(("stale", type(error).__name__), "creating %r failed, and its stale value is used: %r", key, error)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import functools
-import hashlib
 import inspect
 import math
 import os
 import sys
 import types
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Optional, Tuple, Union, overload
 
 from . import _kennel
 from ._clock import now
+from ._created import plain
 from ._decode import Decoder, forget
 from ._errors import BadOption, Error
+from ._how import How, Made, Renewal
 from ._keys import Keys, called
 from ._log import not_stored, once
-from ._near import NEAR_BYTES, Id, Kept
+from ._near import NEAR_BYTES, Kept
 from ._near import NONE as _NONE
-from ._serializers import Bytes, Serializer, serializer as _serializer
+from ._serializers import Serializer
+from ._times import Seconds, check_life, check_on_error, check_seconds
 
 if TYPE_CHECKING:
     from typing import Protocol, Type, TypedDict, TypeVar
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from typing_extensions import Concatenate, ParamSpec, Unpack
 
     from ._create import Creating
+    from ._created import Created, Tags
 
     P = ParamSpec("P")
     Q = ParamSpec("Q")
@@ -59,6 +61,13 @@ if TYPE_CHECKING:
     class Memoizer(Protocol):
         """A decorator that memoizes a function."""
 
+        @overload
+        def __call__(self, function: Callable[P, Created[S]], /) -> Memoized[P, S]: ...
+        @overload
+        def __call__(
+            self, function: Callable[P, Coroutine[Any, Any, Created[S]]], /
+        ) -> Memoized[P, Coroutine[Any, Any, S]]: ...
+        @overload
         def __call__(self, function: Callable[P, S], /) -> Memoized[P, S]: ...
 
     class Options(TypedDict, total=False):
@@ -73,69 +82,23 @@ if TYPE_CHECKING:
         unprotected: bool
         claim_max_age: Optional["Seconds"]
         early_refresh: Optional[float]
+        on_error: str
+        retry_after: Optional[Tuple["Seconds", "Seconds"]]
+        share_failure: bool
+        resilient: bool
         should_cache: Optional[Callable[[Any], bool]]
         background: bool
         require: bool
         near: Optional[int]
         shared: bool
         check: float
+        tags: Union[Tags, Callable[..., Tags], None]
 
 
 __all__ = ["Memoizing", "memoize"]
 
-Seconds = Union[float, datetime.timedelta]
-
 #: After a failure to open a cache, how many seconds pass before the next attempt.
 _PAUSE = 5.0
-
-
-class _Made:
-    """The value that a creator returned, as an object and as bytes."""
-
-    def __init__(self, serializer: Serializer, should_cache: Optional[Callable[[Any], bool]]) -> None:
-        self._serializer = serializer
-        self._should_cache = should_cache
-        self.object: Any = _NONE
-        #: Which write stored the value, if it was found in the cache.
-        self.ids: List[Id] = []
-
-    def bytes_of(self, value: Any) -> Any:
-        self.object = value
-        return self._serializer.dumps(value)
-
-    @property
-    def predicate(self) -> Optional[Callable[[bytes], bool]]:
-        should_cache = self._should_cache
-        return None if should_cache is None else lambda _: should_cache(self.object)
-
-
-class How:
-    """How the values of a function are created, stored and loaded."""
-
-    def __init__(
-        self,
-        serializer: Union[str, Serializer],
-        should_cache: Optional[Callable[[Any], bool]],
-        require: bool,
-        creation: Dict[str, Any],
-    ) -> None:
-        self.serializer = _serializer(serializer)
-        self.should_cache = should_cache
-        self.require = require
-        self.life = {name: creation[name] for name in ("ttl", "stale")}
-        #: The objects that this process keeps, if it keeps any.
-        self.kept: Optional[Kept] = None
-        self._creation = {**creation, "or_uncached": not require}
-        # With the serializer "bytes", None means that there is no value. This is remembered for as long as a value
-        # would be. A namespace may have a default for it, which only its file knows.
-        absence = {**self._creation, "absence_ttl": math.inf if creation["ttl"] is None else creation["ttl"]}
-        remembers = isinstance(self.serializer, Bytes) and should_cache is None
-        self._with_absence = absence if remembers else self._creation
-
-    def creation(self, space: "Creating") -> Dict[str, Any]:
-        """The options for ``get_or_create``."""
-        is_namespace = isinstance(space, _kennel.Namespace)
-        return self._creation if is_namespace and self._creation["ttl"] is None else self._with_absence
 
 
 class _Memoized:
@@ -173,15 +136,12 @@ class _Memoized:
     def _space(self) -> "Optional[Creating]":
         return self._source.space() if self._how.require else self._source.space_if_any(self._called)
 
-    def _made(self) -> _Made:
-        return _Made(self._how.serializer, self._how.should_cache)
-
     def _fresh(self, space: "Creating", key: Any) -> Any:
         """Returns the object that this process keeps for a key, if it is still the current one."""
         kept = self._how.kept
         return _NONE if kept is None else kept.fresh(space, key, self._how.creation(space))
 
-    def _loaded(self, space: "Creating", key: Any, data: Optional[bytes], made: _Made) -> Any:
+    def _loaded(self, space: "Creating", key: Any, data: Optional[bytes], made: Made) -> Any:
         """Decodes a value. If this fails for a value that this call created, the created object is returned; a stored
         value is removed."""
         value = None if data is None else self._decoder.value(key, data, _NONE)
@@ -193,24 +153,21 @@ class _Memoized:
             forget(space, key, data)
         return made.object
 
-    def _renewed(self, space: "Optional[Creating]", key: Any, value: Any) -> Any:
+    def _renewed(self, renewal: Renewal, made: Made, result: Any) -> Any:
         """Stores a value that the function returned, and returns it as later calls will get it from the cache."""
-        how = self._how
-        data = how.serializer.dumps(value)
-        if space is None:
-            return value
+        stored = made.bytes_of(result)
+        if renewal.space is None:
+            return made.object
         try:
-            if data is None:
-                space.delete(key)
-            else:
-                space.set(key, data, **how.life)
+            renewal.store(stored)
         except BadOption:
             raise
         except Error as error:
-            if how.require:
+            if self._how.require:
                 raise
-            not_stored(space, key, error)
-        return None if data is None else self._decoder.value(key, data, value)
+            not_stored(renewal.space, renewal.key, error)
+        data = plain(stored)
+        return None if data is None else self._decoder.value(renewal.key, data, made.object)
 
     def __get__(self, instance: Any, owner: Optional[type] = None) -> Any:
         if self._of_class:
@@ -227,10 +184,10 @@ class _Memoized:
 
 class _MemoizedFunction(_Memoized):
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        key, space, made = self._key_of(*args, **kwargs), self._space(), self._made()
+        key, space, made = self._key_of(*args, **kwargs), self._space(), Made(self._how, args, kwargs)
         if space is None:
             self.uncached += 1
-            return self._function(*args, **kwargs)
+            return plain(self._function(*args, **kwargs))
 
         value = self._fresh(space, key)
         if value is not _NONE:
@@ -246,12 +203,12 @@ class _MemoizedFunction(_Memoized):
             value = self._loaded(space, key, data, made)
             if value is not _NONE:
                 return value
-        return self._function(*args, **kwargs)
+        return plain(self._function(*args, **kwargs))
 
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Runs the function for these arguments, stores its value, and returns it."""
-        key = self._key_of(*args, **kwargs)
-        return self._renewed(self._space(), key, self._function(*args, **kwargs))
+        renewal = Renewal(self._space(), self._key_of(*args, **kwargs), self._how)
+        return self._renewed(renewal, Made(self._how, args, kwargs), self._function(*args, **kwargs))
 
 
 class _MemoizedCoroutine(_Memoized):
@@ -266,10 +223,10 @@ class _MemoizedCoroutine(_Memoized):
             setattr(self, name, getattr(function, name, None))
 
     async def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        key, space, made = self._key_of(*args, **kwargs), self._space(), self._made()
+        key, space, made = self._key_of(*args, **kwargs), self._space(), Made(self._how, args, kwargs)
         if space is None:
             self.uncached += 1
-            return await self._function(*args, **kwargs)
+            return plain(await self._function(*args, **kwargs))
 
         value = self._fresh(space, key)
         if value is not _NONE:
@@ -284,12 +241,12 @@ class _MemoizedCoroutine(_Memoized):
             value = self._loaded(space, key, data, made)
             if value is not _NONE:
                 return value
-        return await self._function(*args, **kwargs)
+        return plain(await self._function(*args, **kwargs))
 
     async def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Runs the function for these arguments, stores its value, and returns it."""
-        key = self._key_of(*args, **kwargs)
-        return self._renewed(self._space(), key, await self._function(*args, **kwargs))
+        renewal = Renewal(self._space(), self._key_of(*args, **kwargs), self._how)
+        return self._renewed(renewal, Made(self._how, args, kwargs), await self._function(*args, **kwargs))
 
 
 class _Bound:
@@ -338,19 +295,19 @@ class _Bound:
 
 
 def memoized(
-    source: Source, function: Any, key: Optional[Callable[..., Union[str, bytes]]], name: Optional[str], how: How
+    source: Source, function: Any, key: Any, name: Optional[str], how: How, kinds: Tuple[Any, ...] = ()
 ) -> Any:
-    """Memoizes a function in a cache or a namespace."""
+    """Memoizes a function in a cache or a namespace; ``kinds`` are the classes for a function and for a coroutine."""
     if isinstance(function, (staticmethod, classmethod)):
-        made = memoized(source, function.__func__, key, name, how)
+        made = memoized(source, function.__func__, key, name, how, kinds)
         if isinstance(function, staticmethod):
             return staticmethod(made)
         made._of_class = True
         return made
     _check(function, key, name)
     key_of = key if key is not None else Keys(function, name)
-    kind = _MemoizedCoroutine if _is_a(inspect.iscoroutinefunction, function) else _MemoizedFunction
-    return kind(source, function, key_of, how)
+    kinds = kinds or (_MemoizedFunction, _MemoizedCoroutine)
+    return kinds[_is_a(inspect.iscoroutinefunction, function)](source, function, key_of, how)
 
 
 def _is_a(test: Callable[[Any], bool], function: Any) -> bool:
@@ -382,6 +339,12 @@ class Memoizing:
     __slots__ = ()
 
     @overload
+    def memoize(self, function: Callable[P, Created[S]]) -> Memoized[P, S]: ...
+    @overload
+    def memoize(
+        self, function: Callable[P, Coroutine[Any, Any, Created[S]]]
+    ) -> Memoized[P, Coroutine[Any, Any, S]]: ...
+    @overload
     def memoize(self, function: Callable[P, S]) -> Memoized[P, S]: ...
 
     @overload
@@ -400,9 +363,14 @@ class Memoizing:
         should_cache: Optional[Callable[[Any], bool]] = None,
         background: bool = False,
         require: bool = False,
+        on_error: str = "raise",
+        retry_after: Optional[Tuple[Seconds, Seconds]] = None,
+        share_failure: bool = False,
+        resilient: bool = False,
         near: Optional[int] = None,
         shared: bool = False,
         check: float = 0.0,
+        tags: Union[Tags, Callable[..., Tags], None] = None,
     ) -> Memoizer: ...
 
     def memoize(
@@ -421,9 +389,14 @@ class Memoizing:
         should_cache: Optional[Callable[[Any], bool]] = None,
         background: bool = False,
         require: bool = False,
+        on_error: str = "raise",
+        retry_after: Optional[Tuple[Seconds, Seconds]] = None,
+        share_failure: bool = False,
+        resilient: bool = False,
         near: Optional[int] = None,
         shared: bool = False,
         check: float = 0.0,
+        tags: Union[Tags, Callable[..., Tags], None] = None,
     ) -> Any:
         """Caches the return values of a function, or of a coroutine function, by its arguments: a decorator.
 
@@ -488,12 +461,22 @@ class Memoizing:
             function, so that this caller, too, immediately gets the stale value. Default False.
         :param require: raise :class:`kennel.Error` if the cache fails, instead of running the function without it.
             Default False.
+        :param on_error: ``stale``: if the function raises an exception and there is a stale value, return that value; the
+            exception is logged. Default ``raise``.
+        :param retry_after: after an exception, nobody in any process runs the function with these arguments for some
+            seconds: the first pause, which doubles with each failure in a row, and the longest, such as ``(1, 30)``.
+            Callers get the stale value, or :class:`kennel.Resting` is raised. By default there is no pause.
+        :param share_failure: raise :class:`kennel.FailedElsewhere` if the call for whose value this caller waits fails,
+            instead of running the function, too. Default False.
+        :param resilient: all three, with ``retry_after=(1, 30)``. Default False.
         :param near: how many values each process keeps as objects, as :meth:`kennel.Cache.near` does: only values that
             cannot change, and never an old one. By default no values are kept.
         :param shared: keep other values, too, so that all callers in a process get the same object, which none of them
             may change. Default False.
         :param check: the share of those uses, from 0 to 1, in which to test whether a caller has changed a shared
             object; then :class:`kennel.Mutated` is raised. For tests; default 0.
+        :param tags: the names of tags of all values; or a function that gets the arguments and returns those of one value.
+            The function may name others, if it returns a :class:`kennel.Created`.
         """
         creation = dict(
             ttl=ttl,
@@ -503,11 +486,16 @@ class Memoizing:
             claim_max_age=claim_max_age,
             early_refresh=early_refresh,
             background=background,
+            on_error=on_error,
+            retry_after=retry_after,
+            share_failure=share_failure,
+            resilient=resilient,
         )
+        check_on_error(on_error)
         for option, time in (("ttl", ttl), ("stale", stale), ("wait", wait), ("claim_max_age", claim_max_age)):
             check_seconds(option, time)
         check_life(ttl, stale)
-        how = How(serializer, should_cache, require, creation)
+        how = How(serializer, should_cache, require, creation, tags)
         if near is not None:
             how.kept = Kept(near, NEAR_BYTES, how.serializer, shared, check)
         source = self if isinstance(self, Source) else Source(self)
@@ -524,7 +512,6 @@ class Source(Memoizing):
             found = type(given).__qualname__
             raise TypeError(f"memoize: cache: expected a path, a cache, a namespace or a function, found {found}")
         self._given = given
-        #: The cache or namespace, if an open one was given.
         self.opened: "Optional[Creating]" = given if isinstance(given, _kennel.Space) else None  # type: ignore[assignment]
         self._not_before = -math.inf
 
@@ -556,6 +543,10 @@ class Source(Memoizing):
 
 
 @overload
+def memoize(function: Callable[P, Created[S]]) -> Memoized[P, S]: ...
+@overload
+def memoize(function: Callable[P, Coroutine[Any, Any, Created[S]]]) -> Memoized[P, Coroutine[Any, Any, S]]: ...
+@overload
 def memoize(function: Callable[P, S]) -> Memoized[P, S]: ...
 
 
@@ -576,25 +567,3 @@ def memoize(function: Optional[Callable[..., Any]] = None, *, cache: Any = None,
     """
     source = Source(cache)
     return source.memoize(**options) if function is None else source.memoize(function, **options)
-
-
-def check_seconds(option: str, time: Any) -> None:
-    """Raises an error if an option is not a length of time."""
-    if time is not None and not isinstance(time, datetime.timedelta) and not hasattr(time, "__float__"):
-        raise TypeError(f"option {option}: expected seconds or a timedelta, found {type(time).__qualname__}")
-
-
-def check_life(ttl: Optional[Seconds], stale: Optional[Seconds]) -> None:
-    """Raises an error if values would become stale only after they have expired."""
-    if ttl is not None and stale is not None and seconds(stale) > seconds(ttl):
-        raise BadOption(
-            f"option stale: expected at most ttl, {seconds(ttl):g} s, found {seconds(stale):g} s",
-            option="stale",
-            given=f"{seconds(stale):g}",
-            expected=f"at most ttl, {seconds(ttl):g} s",
-        )
-
-
-def seconds(time: Seconds) -> float:
-    """Converts a length of time to seconds."""
-    return time.total_seconds() if isinstance(time, datetime.timedelta) else float(time)

@@ -14,6 +14,7 @@ import weakref
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 from . import _kennel
+from ._created import again, plain
 from ._decode import Decoder, forget
 from ._errors import BadOption
 from ._serializers import Serializer, serializer as _serializer
@@ -272,8 +273,9 @@ class Near:
 
         def stored() -> Any:
             nonlocal made
-            made = create()
-            return self._serializer.dumps(made)
+            created = create()
+            made = plain(created)
+            return again(created, self._serializer.dumps(made))
 
         # The second attempt follows a value that cannot be decoded.
         for _ in range(2):
@@ -282,7 +284,7 @@ class Near:
             value = self._loaded(key, data, ids, made)
             if value is not NONE:
                 return value
-        return create()
+        return plain(create())
 
     async def aget_or_create(self, key: Key, create: Callable[[], Awaitable[Any]], **how: Any) -> Any:
         """Does the same as :meth:`get_or_create` for coroutines: ``create`` is a coroutine function."""
@@ -293,8 +295,9 @@ class Near:
 
         async def stored() -> Any:
             nonlocal made
-            made = await create()
-            return self._serializer.dumps(made)
+            created = await create()
+            made = plain(created)
+            return again(created, self._serializer.dumps(made))
 
         for _ in range(2):
             ids: List[Id] = []
@@ -302,7 +305,7 @@ class Near:
             value = self._loaded(key, data, ids, made)
             if value is not NONE:
                 return value
-        return await create()
+        return plain(await create())
 
     def _loaded(self, key: Key, data: Optional[bytes], ids: List[Id], made: Any) -> Any:
         """Decodes a value, and keeps the object if the value was found in the cache."""

@@ -4,7 +4,21 @@ import pathlib
 from dataclasses import dataclass
 from typing import Dict, List, Optional
 
-__all__ = ["Counters", "Entry", "Problem", "Repair", "Sample", "Stats", "StripeStats", "Verification"]
+__all__ = [
+    "Counters",
+    "Entry",
+    "Histogram",
+    "Loaded",
+    "NamespaceReads",
+    "Problem",
+    "Repair",
+    "Resized",
+    "Sample",
+    "Stats",
+    "StripeStats",
+    "Times",
+    "Verification",
+]
 
 
 @dataclass(frozen=True)
@@ -56,11 +70,52 @@ class Counters:
     """Created values that were not stored because the key was written, deleted or invalidated meanwhile."""
     uncached: int
     """Values that were created and returned but not stored, because the cache failed and ``or_uncached`` was given."""
+    failed: int
+    """Creations that failed: the creator raised an exception or panicked."""
+    stale_on_error: int
+    """Stale values that were returned because a creation failed."""
+    rested: int
+    """Calls that found a key at rest after failed creations, and got a stale value or an error."""
 
     @property
     def evictions(self) -> int:
         """All evicted items."""
         return self.evictions_small + self.evictions_main + self.evictions_index
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How long the operations of one kind took."""
+
+    counts: List[int]
+    """The number of operations in each of 16 groups: up to 4 µs, up to four times as long, and so on; the last group has
+    all that took longer than 1073 s."""
+    sum: float
+    """The time of all operations together, in seconds."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long slow operations took, over all processes since the file was created."""
+
+    creation: Histogram
+    """Creations of values, from the claim of the key to the end of the store. Those that failed are among them."""
+    claim_wait: Histogram
+    """Waits for another caller's creation or lock of a key."""
+    lock_wait: Histogram
+    """Waits of writes for a lock. Those that gave up are among them."""
+
+
+@dataclass(frozen=True)
+class NamespaceReads:
+    """The reads of one namespace since the file was created, estimated from one read in sixteen."""
+
+    name: str
+    """The name of the namespace."""
+    hits: int
+    """Reads that found a value."""
+    misses: int
+    """Reads that found no value."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +155,26 @@ class Stats:
     limit: str
     """The limit of what the cache holds: ``nothing`` yet, ``bytes`` if the rings are full, or ``index`` if the buckets
     are full first, because items are smaller than ``mean_item``."""
+    tags: int
+    """The length of the tables of tags; 0 if values cannot bear tags."""
     seats: int
     """How many processes can have the file open for writing."""
     members: int
     """The number of seats in use. A killed process counts until its seat is reused."""
+    small_bytes_in: int
+    """Bytes that were written to the small rings, which take new items. The number falls when a stripe is emptied."""
+    small_size: int
+    """The length of the small rings in bytes."""
+    main_bytes_in: int
+    """Bytes that were written to the main rings. The number falls when a stripe is emptied."""
+    main_size: int
+    """The length of the main rings in bytes."""
     counters: Counters
     """The counters since the file was created."""
+    times: Times
+    """How long slow operations took, since the file was created."""
+    namespace_reads: List[NamespaceReads]
+    """The reads of each namespace: empty if the file does not count them."""
 
 
 @dataclass(frozen=True)
@@ -183,19 +252,44 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """What became of the items of a stream: see ``Cache.load``."""
+
+    stored: int
+    """They are stored."""
+    kept: int
+    """The cache has a value for the key, which it keeps."""
+    expired: int
+    """They have expired."""
+    tagged: int
+    """They bear tags, and were left out."""
+    no_room: int
+    """There was no room for them: the least used ones."""
+    too_large: int
+    """They are larger than any item of this cache can be."""
+    no_namespace: int
+    """The cache has no room for their namespace."""
+    missing: Optional[str]
+    """What the stream lacks, if it is cut or damaged; None if it is whole."""
+
+
+@dataclass(frozen=True)
 class Sample:
     """One number of ``Cache.samples``, with what a metrics system needs to know about it."""
 
     name: str
-    """The name of the metric. Samples of the same name follow each other and differ in their labels."""
+    """The name of the time series. Samples of the same name differ in their labels."""
+    family: str
+    """The name of the metric. Samples of one metric follow each other."""
     kind: str
-    """``counter`` for a number that only grows, ``gauge`` for one that grows and falls."""
+    """``counter`` for a number that only grows, ``gauge`` for one that grows and falls, ``histogram`` for the number of
+    operations that took at most the time in the label ``le``, their number and their sum."""
     help: str
     """What the metric means, in one sentence."""
     labels: Dict[str, str]
     """The labels, each with its value."""
-    value: int
-    """The number."""
+    value: float
+    """The number. Times are in seconds."""
 
 
 @dataclass(frozen=True)
@@ -224,3 +318,25 @@ class Entry:
     """``small`` for the ring of new items, ``main`` for the ring of items that were read while they were new."""
     marks: int
     """How often the item was read since it came into its ring, up to 3."""
+    tags: int
+    """How many tags the item bears. Their names are not kept."""
+
+
+@dataclass(frozen=True)
+class Resized:
+    """What ``Cache.resize`` has done."""
+
+    capacity_before: int
+    """The capacity before, in bytes."""
+    capacity: int
+    """The capacity now, in bytes."""
+    items_before: int
+    """How many items there were before. Expired ones count until their memory is needed."""
+    items: int
+    """How many items the new file holds."""
+    voided: int
+    """Creations that were in progress. Their values were not stored."""
+    took: float
+    """How long all of it took, in seconds."""
+    closed_for: float
+    """How long writers had to wait, in seconds."""

@@ -38,6 +38,18 @@ are missing. A ``manage.py`` command that does not use the cache needs no file.
 
 ``MAX_ENTRIES`` and ``CULL_FREQUENCY`` have no effect: the capacity limits the cache.
 
+**Tags** are names that values bear, so that one call invalidates all of them, in all processes::
+
+    cache.set("page:/sale", html, tags=["product:7", "product:8"])
+    cache.get_or_set("page:/new", lambda: kennel.Created(html, tags=["product:9"]))
+    cache.invalidate_tags(["product:7"])
+
+``set``, ``add``, ``set_many`` and ``get_or_set`` take ``tags``, at most 16, and so do their asynchronous variants; a function
+of ``get_or_set`` that knows them only at the end returns a :class:`kennel.Created`. A value of ``get_or_set`` that is being
+created during the invalidation is covered. ``incr``, ``touch`` and ``incr_version`` keep the tags of a value. ``KEY_PREFIX``
+separates tags as it separates keys. ``VERSION`` does not: what a value was made from has changed for all versions of its key.
+Caches with the same file and the same ``KEY_PREFIX`` share their tags, whatever their namespaces.
+
 If a value is too large for the cache, ``set`` does not store it, removes the previous value, and logs this once.
 ``add`` raises :class:`kennel.TooLarge`, whose message contains the size, because ``False`` would mean that the key has
 a value: for a session that is too large, Django would then try 10 000 session keys. A key of more than 65 535 bytes is
@@ -51,18 +63,24 @@ stripe is held, they try again after a pause. Only the first use, which opens th
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, TypeVar, cast
 
-from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, InvalidCacheKey
+from django.core.cache.backends.base import (
+    DEFAULT_TIMEOUT,
+    MEMCACHE_MAX_KEY_LENGTH,
+    BaseCache,
+    InvalidCacheKey,
+    default_key_func,
+)
 from django.utils.module_loading import import_string
 
 from . import _kennel
 from ._cache import OPTIONS, Namespace
 from ._clock import now
-from ._decode import Decoder
+from ._creation import Creation
+from ._decode import Decoder, forget
 from ._errors import BadOption, Busy, Error, OwnClaim, TooLarge
 from ._kennel import MAX_KEY
 from ._near import NEAR_BYTES, NONE, Id, Kept
@@ -87,35 +105,6 @@ class _Opened(NamedTuple):
     nonblocking: _kennel.Space
 
 
-class _Creation:
-    """The second argument of ``get_or_set``: a value, or a function that returns it."""
-
-    def __init__(self, default: Any, serializer: Any) -> None:
-        self._default, self._dumps = default, serializer.dumps
-        self.value: Any = None
-        self.has_begun = False
-
-    def run(self) -> Any:
-        """Returns the value, without the cache."""
-        self.has_begun = True
-        self.value = self._default() if callable(self._default) else self._default
-        return self.value
-
-    async def arun(self) -> Any:
-        """Returns the value, and awaits it if ``default`` returned an awaitable."""
-        if inspect.isawaitable(self.run()):
-            self.value = await self.value
-        return self.value
-
-    def stored(self) -> Any:
-        """Returns the value as bytes."""
-        return self._dumps(self.run())
-
-    async def astored(self) -> Any:
-        """Returns the value as bytes, for coroutines."""
-        return self._dumps(await self.arun())
-
-
 class KennelCache(BaseCache):  # type: ignore[misc]
     """A Django cache that stores its values in a Kennel file."""
 
@@ -134,6 +123,8 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         if unknown:
             raise TypeError(f"OPTIONS of {type(self).__name__}: {', '.join(sorted(unknown))}: no such option")
         self._location, self._options = os.path.abspath(location) if location else None, options
+        methods = "make_key", "validate_key", "make_and_validate_key"
+        self._has_plain_keys = all(getattr(type(self), name) is getattr(BaseCache, name) for name in methods)
         self._opened: Optional[_Opened] = None
         self._reopen_at = 0.0
         self._decoder = Decoder(self._serializer, self._location or "the default cache")
@@ -229,12 +220,24 @@ class KennelCache(BaseCache):  # type: ignore[misc]
     # Keys, values and times.
 
     def _key(self, key: Any, version: Optional[int]) -> str:
-        made: str = self.make_and_validate_key(key, version=version)
+        if self._has_plain_keys and self.key_func is default_key_func:
+            # As Django makes and checks them, in one step. What may deserve a warning goes the other way.
+            made = f"{self.key_prefix!s}:{self.version if version is None else version!s}:{key!s}"
+            if len(made) <= MEMCACHE_MAX_KEY_LENGTH and made.isprintable() and " " not in made:
+                return made
+        made = str(self.make_and_validate_key(key, version=version))
         # In UTF-8 a character has at most four bytes.
         size = len(made.encode("utf-8", "surrogatepass")) if len(made) > MAX_KEY // 4 else 0
         if size > MAX_KEY:
             raise InvalidCacheKey(f"a key of {size} bytes: expected at most {MAX_KEY}")
         return made
+
+    def make_tag(self, tag: bytes) -> bytes:
+        """Returns the name in the file of a tag."""
+        return f"{self.key_prefix}:".encode() + tag if self.key_prefix else tag
+
+    def _tags(self, tags: Any, any_number: bool = False) -> Optional[List[bytes]]:
+        return None if tags is None else [self.make_tag(tag) for tag in _kennel._tags(tags, any_number=any_number)]
 
     def _ttl(self, timeout: Any) -> Optional[float]:
         """Returns the time to live in seconds: None without limit, 0 if the value expires immediately."""
@@ -256,13 +259,16 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         data = None if opened is None else opened.namespace.get(key)
         return default if data is None else self._decoder.value(key, data, default)
 
+    def _creation(self, default: Any) -> Creation:
+        return Creation(default, self._serializer.dumps, self.make_tag)
+
     def _fresh(self, opened: _Opened, key: str) -> Any:
         """Returns the object that this process keeps for a key, if it is still the current one, otherwise the mark of a
         missing key."""
         value = NONE if self._kept is None else self._kept.fresh(opened.namespace, key, {})
         return self._missing_key if value is NONE else value
 
-    def _created(self, key: str, creation: _Creation, data: Optional[bytes], ids: List[Id]) -> Any:
+    def _created(self, key: str, creation: Creation, data: Optional[bytes], ids: List[Id]) -> Any:
         """Returns the object of ``get_or_set``, or the mark of a missing key if it cannot be decoded."""
         if creation.has_begun:
             return creation.value
@@ -282,24 +288,25 @@ class KennelCache(BaseCache):  # type: ignore[misc]
                 values[given] = value
         return values
 
-    def _set(self, key: str, value: Any, timeout: Any) -> Callable[[_kennel.Space], None]:
-        data, ttl = self._serializer.dumps(value), self._ttl(timeout)
+    def _set(self, key: str, value: Any, timeout: Any, tags: Any) -> Callable[[_kennel.Space], None]:
+        data, ttl, tags = self._serializer.dumps(value), self._ttl(timeout), self._tags(tags)
 
         def work(space: _kennel.Space) -> None:
             try:
-                space.set(key, data, ttl)
+                space.set(key, data, ttl, tags=tags)
             except TooLarge as error:
                 self._too_large(space, key, error)
 
         return work
 
     def _set_many(
-        self, made: Mapping[str, Any], data: Mapping[Any, Any], timeout: Any
+        self, made: Mapping[str, Any], data: Mapping[Any, Any], timeout: Any, tags: Any
     ) -> Callable[[_kennel.Space], Dict[str, Error]]:
         items, ttl = {key: self._serializer.dumps(data[given]) for key, given in made.items()}, self._ttl(timeout)
+        tags = self._tags(tags)
 
         def work(space: _kennel.Space) -> Dict[str, Error]:
-            failed = space.set_multi(items, ttl)
+            failed = space.set_multi(items, ttl, tags=tags)
             for key, error in failed.items():
                 if isinstance(error, TooLarge):
                     self._too_large(space, key, error)
@@ -318,9 +325,13 @@ class KennelCache(BaseCache):  # type: ignore[misc]
                 self._failed("a write failed", error)
         return [made[key] for key in failed]
 
-    def _add(self, key: str, value: Any, timeout: Any) -> Callable[[_kennel.Space], bool]:
-        data, ttl = self._serializer.dumps(value), self._ttl(timeout)
-        return lambda space: space.add(key, data, ttl)
+    def _add(self, key: str, value: Any, timeout: Any, tags: Any) -> Callable[[_kennel.Space], bool]:
+        data, ttl, tags = self._serializer.dumps(value), self._ttl(timeout), self._tags(tags)
+        return lambda space: space.add(key, data, ttl, tags=tags)
+
+    def _invalidate_tags(self, tags: Any, soft: bool) -> Callable[[_kennel.Space], None]:
+        names = self._tags(tags, any_number=True) or []
+        return lambda space: space.invalidate_tags(names, soft=soft)
 
     def _incr(self, key: str, delta: int) -> Callable[[_kennel.Space], Any]:
         """Adds to a number without losing the increments of others. Returns the new number, or the mark of a missing
@@ -334,7 +345,8 @@ class KennelCache(BaseCache):  # type: ignore[misc]
                 if item is None or value is missing:
                     return missing
                 data = self._serializer.dumps(value + delta)
-                if space.compare_and_swap(key, item.stamp, data, expires_at=item.expires):
+                # The value keeps its expiry and its tags.
+                if space.swap_value(key, item.stamp, data):
                     return value + delta
 
         return work
@@ -345,33 +357,32 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return new
 
     def _move(self, old: str, new: str) -> Callable[[_kennel.Space], bool]:
-        """Moves a value with its expiry to another key. Returns whether there was one."""
-
-        def work(space: _kennel.Space) -> bool:
-            item = space.get_item(old)
-            if item is None:
-                return False
-            space.set(new, item.value, expires_at=item.expires)
-            space.delete(old)
-            return True
-
-        return work
+        """Moves a value with its expiry and its tags to another key. Returns whether there was one."""
+        return lambda space: space.rename(old, new)
 
     # The blocking methods.
 
-    def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> bool:
+    def add(
+        self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None, *, tags: Any = None
+    ) -> bool:
         """Stores a value only if the key has none. Returns whether it was stored. Raises :class:`kennel.TooLarge` if
         the value does not fit."""
-        return self._write(self._add(self._key(key, version), value, timeout), True)
+        return self._write(self._add(self._key(key, version), value, timeout, tags), True)
 
     def get(self, key: Any, default: Any = None, version: Optional[int] = None, *, shared: bool = False) -> Any:
         """Returns the value of a key, or ``default``. With ``shared`` and the option ``near``, all callers of the
         process get the same object, which none of them may change."""
-        return self._found(self._opened or self._open(), self._key(key, version), default, shared)
+        opened, made = self._opened or self._open(), self._key(key, version)
+        if opened is None or self._kept is not None:
+            return self._found(opened, made, default, shared)
+        data = opened.namespace.get(made)
+        return default if data is None else self._decoder.value(made, data, default)
 
-    def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> None:
+    def set(
+        self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None, *, tags: Any = None
+    ) -> None:
         """Stores a value."""
-        self._write(self._set(self._key(key, version), value, timeout), None)
+        self._write(self._set(self._key(key, version), value, timeout, tags), None)
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> bool:
         """Changes when the value of a key expires. Returns whether the key has a value."""
@@ -389,31 +400,34 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return opened is not None and made in opened.namespace
 
     def get_or_set(
-        self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
+        self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None, *, tags: Any = None
     ) -> Any:
         """Returns the value of a key. If it has none, ``default`` is stored and returned, or the result of calling it.
         Exactly one caller across all threads and processes calls ``default``; the others wait for its value for at most
         30 seconds, and then call it themselves. A ``default`` that asks for its own key also calls it again, and so
         does a caller whose cache fails."""
         made, opened = self._key(key, version), self._open()
-        creation, ttl, missing = _Creation(default, self._serializer), self._ttl(timeout), self._missing_key
+        creation, ttl, missing = self._creation(default), self._ttl(timeout), self._missing_key
         if opened is None:
             return creation.run()
         kept, ids = self._fresh(opened, made), cast(List[Id], [])
         if kept is not missing:
             return kept
-        try:
-            data = opened.namespace._get_or_create(made, creation.stored, ids.append, ttl=ttl, unprotected=True)
-        except Error as error:
-            self._not_created(creation, error)
-            return creation.run()
-        found = self._created(made, creation, data, ids)
-        if found is missing:
-            found = creation.run()
-            self._write(self._set(made, found, timeout), None)
-        return found
+        how: Dict[str, Any] = dict(ttl=ttl, unprotected=True, tags=self._tags(tags))
+        # The second attempt follows a value that cannot be decoded.
+        for _ in range(2):
+            try:
+                data = opened.namespace._get_or_create(made, creation.stored, ids.append, **how)
+            except Error as error:
+                self._not_created(creation, error)
+                break
+            found = self._created(made, creation, data, ids)
+            if found is not missing:
+                return found
+            forget(opened.namespace, made, data or b"")
+        return creation.run()
 
-    def _not_created(self, creation: _Creation, error: Error) -> None:
+    def _not_created(self, creation: Creation, error: Error) -> None:
         """Raises the error if it came from the creator. After an error of the cache, the caller creates the value
         without it."""
         if creation.has_begun:
@@ -442,11 +456,16 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return self._found_many(self._open(), made)
 
     def set_many(
-        self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
+        self,
+        data: Mapping[Any, Any],
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: Optional[int] = None,
+        *,
+        tags: Any = None,
     ) -> List[Any]:
         """Stores many values. Returns the keys of the values that were not stored."""
         made = {self._key(key, version): key for key in data}
-        return self._not_stored(made, self._write(self._set_many(made, data, timeout), None))
+        return self._not_stored(made, self._write(self._set_many(made, data, timeout, tags), None))
 
     def delete_many(self, keys: Iterable[Any], version: Optional[int] = None) -> None:
         """Removes the values of many keys."""
@@ -457,20 +476,33 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         """Empties the namespace of this cache, for every process, and nothing else in the file."""
         self._write(lambda space: space.invalidate(), None)
 
+    def invalidate_tags(self, tags: Iterable[Any], *, soft: bool = False) -> None:
+        """Invalidates all values that bear one of these tags, for every process.
+
+        :param tags: the names of tags.
+        :param soft: make the values stale instead of removing them: ``get`` still returns them, and one caller of
+            ``get_or_set`` creates each anew; default False.
+        """
+        self._write(self._invalidate_tags(tags, soft), None)
+
     # The methods for coroutines. Django's base class would run them all in one thread of the process, and compose some
     # of them of several steps, between which other tasks can run.
 
-    async def aadd(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> bool:
+    async def aadd(
+        self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None, *, tags: Any = None
+    ) -> bool:
         """See :meth:`add`."""
-        return await self._awrite(self._add(self._key(key, version), value, timeout), True)
+        return await self._awrite(self._add(self._key(key, version), value, timeout, tags), True)
 
     async def aget(self, key: Any, default: Any = None, version: Optional[int] = None, *, shared: bool = False) -> Any:
         """See :meth:`get`."""
         return self._found(await self._aopen(), self._key(key, version), default, shared)
 
-    async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> None:
+    async def aset(
+        self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None, *, tags: Any = None
+    ) -> None:
         """See :meth:`set`."""
-        await self._awrite(self._set(self._key(key, version), value, timeout), None)
+        await self._awrite(self._set(self._key(key, version), value, timeout, tags), None)
 
     async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> bool:
         """See :meth:`touch`."""
@@ -488,26 +520,28 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return opened is not None and made in opened.namespace
 
     async def aget_or_set(
-        self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
+        self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None, *, tags: Any = None
     ) -> Any:
         """See :meth:`get_or_set`. If ``default`` returns an awaitable, as a coroutine function does, it is awaited."""
         made, opened = self._key(key, version), await self._aopen()
-        creation, ttl, missing = _Creation(default, self._serializer), self._ttl(timeout), self._missing_key
+        creation, ttl, missing = self._creation(default), self._ttl(timeout), self._missing_key
         if opened is None:
             return await creation.arun()
         kept, ids = self._fresh(opened, made), cast(List[Id], [])
         if kept is not missing:
             return kept
-        try:
-            data = await opened.namespace._aget_or_create(made, creation.astored, ids.append, ttl=ttl, unprotected=True)
-        except Error as error:
-            self._not_created(creation, error)
-            return await creation.arun()
-        found = self._created(made, creation, data, ids)
-        if found is missing:
-            found = await creation.arun()
-            await self._awrite(self._set(made, found, timeout), None)
-        return found
+        how: Dict[str, Any] = dict(ttl=ttl, unprotected=True, tags=self._tags(tags))
+        for _ in range(2):
+            try:
+                data = await opened.namespace._aget_or_create(made, creation.astored, ids.append, **how)
+            except Error as error:
+                self._not_created(creation, error)
+                break
+            found = self._created(made, creation, data, ids)
+            if found is not missing:
+                return found
+            forget(opened.nonblocking, made, data or b"")
+        return await creation.arun()
 
     async def aincr(self, key: Any, delta: int = 1, version: Optional[int] = None) -> Any:
         """See :meth:`incr`."""
@@ -528,11 +562,16 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return self._found_many(await self._aopen(), made)
 
     async def aset_many(
-        self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
+        self,
+        data: Mapping[Any, Any],
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: Optional[int] = None,
+        *,
+        tags: Any = None,
     ) -> List[Any]:
         """See :meth:`set_many`."""
         made = {self._key(key, version): key for key in data}
-        return self._not_stored(made, await self._awrite(self._set_many(made, data, timeout), None))
+        return self._not_stored(made, await self._awrite(self._set_many(made, data, timeout, tags), None))
 
     async def adelete_many(self, keys: Iterable[Any], version: Optional[int] = None) -> None:
         """See :meth:`delete_many`."""
@@ -542,6 +581,10 @@ class KennelCache(BaseCache):  # type: ignore[misc]
     async def aclear(self) -> None:
         """See :meth:`clear`."""
         await self._awrite(lambda space: space.invalidate(), None)
+
+    async def ainvalidate_tags(self, tags: Iterable[Any], *, soft: bool = False) -> None:
+        """See :meth:`invalidate_tags`."""
+        await self._awrite(self._invalidate_tags(tags, soft), None)
 
     async def aclose(self, **kwargs: Any) -> None:
         """Does nothing, like :meth:`close`: the file stays open for the next request."""

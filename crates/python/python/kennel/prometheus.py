@@ -93,9 +93,8 @@ class Collector:
             # There is no such file, it is no cache, or the handle is closed.
             return False
         for sample in samples:
-            # The ending of a counter belongs to the number and not to the metric.
-            family = sample.name[: -len("_total")] if sample.kind == "counter" else sample.name
-            if family not in families:
-                families[family] = Family(family, sample.help, sample.kind)
-            families[family].samples.append(Point(sample.name, {"cache": name, **sample.labels}, float(sample.value)))
+            family = families.get(sample.family)
+            if family is None:
+                family = families[sample.family] = Family(sample.family, sample.help, sample.kind)
+            family.samples.append(Point(sample.name, {"cache": name, **sample.labels}, sample.value))
         return True

@@ -52,6 +52,33 @@ def lazy(number: int) -> str:
     return str(number)
 
 
+@cache.memoize(ttl=60, tags=lambda number: [f"product:{number}"])
+def tagged(number: int) -> kennel.Created[str]:
+    return kennel.Created(str(number), tags=["layout", b"x"], ttl=timedelta(seconds=1))
+
+
+@cache.memoize
+async def tagged_later(number: int) -> kennel.Created[int]:
+    return kennel.Created(number, stored=number > 0)
+
+
+@kennel.memoize
+def tagged_lazily(number: int) -> kennel.Created[int]:
+    return kennel.Created(number)
+
+
+async def use_tags() -> None:
+    assert_type(tagged(7), str)
+    assert_type(await tagged_later(7), int)
+    assert_type(tagged_lazily.refresh(7), int)
+    assert_type(cache.set("key", "value", tags=["a", b"b"]), int)
+    assert_type(cache.get_or_create("key", lambda: kennel.Created(b"value", tags={"a"})), Optional[bytes])
+    assert_type(cache.get_or_create("key", lambda: kennel.Created(None, ttl=5)), Optional[bytes])
+    assert_type(cache.get_or_create_multi(["a"], lambda keys: [kennel.Created("v"), None, b"v"]), "list[Optional[bytes]]")
+    cache.invalidate_tags(("a", "b"), soft=True)
+    assert_type(cache.rename("key", "other"), bool)
+
+
 async def use_methods(shop: Shop) -> None:
     assert_type(shop.price(2, currency="USD"), float)
     assert_type(shop.price.invalidate(2), bool)
@@ -86,3 +113,25 @@ def far_tier() -> None:
         assert_type(far.stats().hits, int)
         assert_type(far.proof_age(), Optional[float])
         far.call(["HSET", "h", b"field", 1], ["h"])
+
+        @far.memoize(ttl=60)
+        def double(number: int) -> int:
+            return 2 * number
+
+        @far.memoize
+        async def report(number: int) -> str:
+            return str(number)
+
+        class Store:
+            @far.memoize(key=lambda store, number: f"app:price:{number}")
+            def price(self, number: int) -> float:
+                return number * 1.5
+
+        async def use_them() -> None:
+            assert_type(double(2), int)
+            assert_type(double.invalidate(2), bool)
+            assert_type(double.refresh(2) + double.uncached, int)
+            assert_type(double.key(2), bytes)
+            assert_type(await report(1), str)
+            assert_type(await report.ainvalidate(1), bool)
+            assert_type(Store().price(3), float)

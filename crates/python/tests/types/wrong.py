@@ -10,6 +10,9 @@ kennel.Cache("x", capcity=1)  # wrong
 cache.set("key", "value", ttl="1m")  # wrong
 len(cache)  # wrong
 cache.get_or_create("key", lambda: 1)  # wrong
+cache.get_or_create("key", lambda: kennel.Created(1))  # wrong
+cache.set("key", "value", tags=[1])  # wrong
+cache.invalidate_tags(7)  # wrong
 
 
 @cache.memoize(ttl=60)

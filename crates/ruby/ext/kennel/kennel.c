@@ -76,6 +76,38 @@ static VALUE take(struct found *found) {
     return rb_ensure(copy_found, (VALUE)found, free_found, (VALUE)found);
 }
 
+/* The strings of a list, or of nil, and where their bytes are. The list is a copy, with frozen strings: nobody changes it,
+ * and it keeps the bytes while it lives. */
+struct names {
+    VALUE list, held;
+    kennel_bytes *at;
+    size_t count;
+};
+
+static struct names names_of(VALUE given) {
+    struct names names = {rb_ary_new(), 0, NULL, 0};
+    if (!NIL_P(given)) {
+        Check_Type(given, T_ARRAY);
+        for (long i = 0; i < RARRAY_LEN(given); i++) {
+            VALUE each = rb_ary_entry(given, i);
+            rb_ary_push(names.list, rb_str_new_frozen(StringValue(each)));
+        }
+    }
+    names.count = (size_t)RARRAY_LEN(names.list);
+    names.at = rb_alloc_tmp_buffer_with_count(&names.held, (names.count + 1) * sizeof *names.at, names.count + 1);
+    for (size_t i = 0; i < names.count; i++) {
+        VALUE each = rb_ary_entry(names.list, (long)i);
+        names.at[i] = (kennel_bytes){RSTRING_PTR(each), (size_t)RSTRING_LEN(each)};
+    }
+    return names;
+}
+
+/* After the last use. What an exception leaves is collected. */
+static void free_names(struct names *names) {
+    rb_free_tmp_buffer(&names->held);
+    RB_GC_GUARD(names->list);
+}
+
 /* _open(path, locks, [capacity, mean_item, lock_wait, stripes, seats, namespaces, claims, mode, bits]) */
 static VALUE cache_open(VALUE self, VALUE path, VALUE locks, VALUE numbers) {
     holder *h;
@@ -130,25 +162,105 @@ static VALUE get(VALUE self, VALUE key) {
     return checked(result) == KENNEL_OK ? take(&found) : Qnil;
 }
 
+/* The values of many keys, in one piece of memory of the library. */
+struct many {
+    VALUE keys;
+    char **values, *memory;
+    kennel_item *items;
+};
+
+static VALUE copy_many(VALUE at) {
+    struct many *many = (struct many *)at;
+    VALUE found = rb_hash_new();
+    for (long i = 0; i < RARRAY_LEN(many->keys); i++) {
+        if (many->values[i] != NULL)
+            rb_hash_aset(found, rb_ary_entry(many->keys, i), text(many->values[i], many->items[i].len));
+    }
+    return found;
+}
+
+static VALUE free_many(VALUE at) {
+    kennel_free(((struct many *)at)->memory);
+    return Qnil;
+}
+
+/* _get_multi(keys): the values of those that are there, by their keys */
+static VALUE get_multi(VALUE self, VALUE keys) {
+    static const kennel_item empty = KENNEL_ITEM_INIT;
+    struct names names = names_of(keys);
+    struct many many = {names.list, NULL, NULL, NULL};
+    VALUE held[2];
+    many.values = ALLOCV_N(char *, held[0], names.count + 1);
+    many.items = ALLOCV_N(kennel_item, held[1], names.count + 1);
+    for (size_t i = 0; i < names.count; i++)
+        many.items[i] = empty;
+    checked(kennel_get_multi(cache_of(self), names.at, names.count, many.values, many.items, &many.memory));
+    VALUE found = rb_ensure(copy_many, (VALUE)&many, free_many, (VALUE)&many);
+    for (int i = 0; i < 2; i++)
+        ALLOCV_END(held[i]);
+    free_names(&names);
+    return found;
+}
+
+/* _set_multi(keys_and_values, ttl, soft_ttl, flags, tags) */
+static VALUE set_multi(VALUE self, VALUE list, VALUE ttl, VALUE soft_ttl, VALUE flags, VALUE names_of_tags) {
+    struct names parts = names_of(list), tags = names_of(names_of_tags);
+    kennel_set_options how = {sizeof how, NUM2LL(ttl), NUM2LL(soft_ttl), NUM2UINT(flags), 0, tags.at, tags.count};
+    size_t count = parts.count / 2;
+    VALUE held;
+    kennel_pair *pairs = ALLOCV_N(kennel_pair, held, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        const kennel_bytes *key = &parts.at[2 * i], *value = key + 1;
+        pairs[i] = (kennel_pair){key->data, key->len, value->data, value->len, 0, 0};
+    }
+    int result = kennel_set_multi(cache_of(self), pairs, count, &how, NULL);
+    ALLOCV_END(held);
+    free_names(&tags);
+    free_names(&parts);
+    return truth(result);
+}
+
+/* _delete_multi(keys): how many had a value */
+static VALUE delete_multi(VALUE self, VALUE keys) {
+    struct names names = names_of(keys);
+    VALUE held;
+    int *results = ALLOCV_N(int, held, names.count + 1);
+    int result = kennel_delete_multi(cache_of(self), names.at, names.count, results);
+    size_t removed = 0;
+    for (size_t i = 0; i < names.count; i++)
+        removed += results[i] == KENNEL_OK;
+    ALLOCV_END(held);
+    free_names(&names);
+    checked(result);
+    return SIZET2NUM(removed);
+}
+
 static VALUE has(VALUE self, VALUE key) {
     StringValue(key);
     return truth(kennel_contains(cache_of(self), BYTES(key)));
 }
 
-/* _store(how, key, value, ttl, soft_ttl, flags): 0 sets, 1 adds, 2 replaces */
-static VALUE store(VALUE self, VALUE kind, VALUE key, VALUE value, VALUE ttl, VALUE soft_ttl, VALUE flags) {
-    kennel_set_options how = {sizeof how, NUM2LL(ttl), NUM2LL(soft_ttl), NUM2UINT(flags), 0};
-    const kennel *k = cache_of(self);
+/* _store(how, key, value, ttl, soft_ttl, flags, tags): 0 sets, 1 adds, 2 replaces */
+static VALUE store(VALUE self, VALUE kind, VALUE key, VALUE value, VALUE ttl, VALUE soft_ttl, VALUE flags, VALUE tags) {
+    kennel_set_options how = {sizeof how, NUM2LL(ttl), NUM2LL(soft_ttl), NUM2UINT(flags), 0, NULL, 0};
+    int what = NUM2INT(kind), result;
+    struct names names = {Qnil, 0, NULL, 0};
     StringValue(key);
     StringValue(value);
-    switch (NUM2INT(kind)) {
-    case 0:
-        return truth(kennel_set_with(k, BYTES(key), BYTES(value), &how, NULL));
-    case 1:
-        return truth(kennel_add(k, BYTES(key), BYTES(value), &how));
-    default:
-        return truth(kennel_replace(k, BYTES(key), BYTES(value), &how));
-    }
+    if (!NIL_P(tags))
+        names = names_of(tags);
+    how.tags = names.at;
+    how.tag_count = names.count;
+    const kennel *k = cache_of(self);
+    if (what == 0)
+        result = kennel_set_with(k, BYTES(key), BYTES(value), &how, NULL);
+    else if (what == 1)
+        result = kennel_add(k, BYTES(key), BYTES(value), &how);
+    else
+        result = kennel_replace(k, BYTES(key), BYTES(value), &how);
+    if (!NIL_P(tags))
+        free_names(&names);
+    return truth(result);
 }
 
 static VALUE delete(VALUE self, VALUE key) {
@@ -161,29 +273,37 @@ static VALUE touch(VALUE self, VALUE key, VALUE ttl) {
     return truth(kennel_touch(cache_of(self), BYTES(key), NUM2LL(ttl)));
 }
 
-/* _count(key, is_down, delta, initial, ttl) */
-static VALUE count(VALUE self, VALUE key, VALUE is_down, VALUE delta, VALUE initial, VALUE ttl) {
-    kennel_set_options how = {sizeof how, NUM2LL(ttl), 0, 0, 0};
-    const kennel *k = cache_of(self);
+/* _count(key, is_down, delta, initial, ttl, tags) */
+static VALUE count(VALUE self, VALUE key, VALUE is_down, VALUE delta, VALUE initial, VALUE ttl, VALUE tags) {
     uint64_t number, by = NUM2ULL(delta), first = NIL_P(initial) ? 0 : NUM2ULL(initial);
+    int64_t expires = NUM2LL(ttl);
     int result;
     StringValue(key);
+    struct names names = names_of(tags);
+    kennel_set_options how = {sizeof how, expires, 0, 0, 0, names.at, names.count};
+    const kennel *k = cache_of(self);
     if (NIL_P(initial))
         result = RTEST(is_down) ? kennel_decr(k, BYTES(key), by, &number) : kennel_incr(k, BYTES(key), by, &number);
     else if (RTEST(is_down))
         result = kennel_decr_or(k, BYTES(key), by, first, &how, &number);
     else
         result = kennel_incr_or(k, BYTES(key), by, first, &how, &number);
+    free_names(&names);
     return checked(result) == KENNEL_OK ? ULL2NUM(number) : Qnil;
 }
 
-/* _ask(key, ttl, soft_ttl, absent_ttl, wait, bits): a request */
-static VALUE ask(VALUE self, VALUE key, VALUE ttl, VALUE soft_ttl, VALUE absent_ttl, VALUE wait, VALUE bits) {
+/* _ask(key, ttl, soft_ttl, absent_ttl, wait, bits, tags): a request */
+static VALUE ask(VALUE self, VALUE key, VALUE ttl, VALUE soft_ttl, VALUE absent_ttl, VALUE wait, VALUE bits, VALUE tags) {
     kennel_create_options how = {sizeof how, NUM2LL(ttl), NUM2LL(soft_ttl), NUM2LL(absent_ttl), NUM2LL(wait), 0, 0,
-                                 NUM2UINT(bits)};
+                                 NUM2UINT(bits), NULL, 0};
     kennel_request request;
     StringValue(key);
-    checked(kennel_ask(cache_of(self), BYTES(key), &how, &request));
+    struct names names = names_of(tags);
+    how.tags = names.at;
+    how.tag_count = names.count;
+    int result = kennel_ask(cache_of(self), BYTES(key), &how, &request);
+    free_names(&names);
+    checked(result);
     return ULL2NUM(request);
 }
 
@@ -237,6 +357,14 @@ static VALUE invalidate(VALUE self, VALUE soft) {
     return Qnil;
 }
 
+static VALUE invalidate_tags(VALUE self, VALUE tags, VALUE soft) {
+    struct names names = names_of(tags);
+    int result = kennel_invalidate_tags(cache_of(self), names.at, names.count, RTEST(soft));
+    free_names(&names);
+    checked(result);
+    return Qnil;
+}
+
 static VALUE stats(VALUE self) {
     struct found found;
     checked(kennel_stats_json(cache_of(self), &found.value));
@@ -277,11 +405,14 @@ void Init_kennel(void) {
     rb_define_method(class, "claimed?", is_claimed, 1);
     rb_define_method(class, "close", cache_close, 0);
     rb_define_private_method(class, "_open", cache_open, 3);
+    rb_define_private_method(class, "_get_multi", get_multi, 1);
     rb_define_private_method(class, "_part", part, 2);
-    rb_define_private_method(class, "_store", store, 6);
+    rb_define_private_method(class, "_store", store, 7);
+    rb_define_private_method(class, "_set_multi", set_multi, 5);
+    rb_define_private_method(class, "_delete_multi", delete_multi, 1);
     rb_define_private_method(class, "_touch", touch, 2);
-    rb_define_private_method(class, "_count", count, 5);
-    rb_define_private_method(class, "_ask", ask, 6);
+    rb_define_private_method(class, "_count", count, 6);
+    rb_define_private_method(class, "_ask", ask, 7);
     rb_define_private_method(class, "_poll", poll, 1);
     rb_define_private_method(class, "_withdraw", withdraw, 1);
     rb_define_private_method(class, "_complete", complete, 2);
@@ -289,6 +420,7 @@ void Init_kennel(void) {
     rb_define_private_method(class, "_lock", lock, 2);
     rb_define_private_method(class, "_unlock", unlock, 1);
     rb_define_private_method(class, "_invalidate", invalidate, 1);
+    rb_define_private_method(class, "_invalidate_tags", invalidate_tags, 2);
     rb_define_private_method(class, "_stats", stats, 0);
     rb_define_private_method(class, "_keys", keys, 1);
 }

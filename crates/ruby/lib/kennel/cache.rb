@@ -17,19 +17,35 @@ module Kennel
       (seconds.to_f * 1000).ceil
     end
 
+    # Names of tags for the library.
+    def self.tags(tags)
+      tags && Array(tags).map(&:to_s)
+    end
+
     alias [] get
     alias has_key? key?
 
+    # The values of those keys that have one, by their keys, in one call.
     def get_multi(*keys)
-      keys.flatten.each_with_object({}) do |key, found|
-        value = get(key)
-        found[key] = value unless value.nil?
-      end
+      _get_multi(keys.flatten)
     end
 
-    def set(key, value, ttl: nil, soft_ttl: nil, flags: 0)
-      _store(0, key, value, Cache.ms(ttl), Cache.ms(soft_ttl), flags)
+    # Stores a value. By its +tags+, at most 16 names, invalidate_tags finds it.
+    def set(key, value, ttl: nil, soft_ttl: nil, flags: 0, tags: nil)
+      _store(0, key, value, Cache.ms(ttl), Cache.ms(soft_ttl), flags, Cache.tags(tags))
       value
+    end
+
+    # Stores the values of a hash, all with the same options, in one call. If some cannot be stored, the others are, and the
+    # error is that of the first one.
+    def set_multi(values, ttl: nil, soft_ttl: nil, flags: 0, tags: nil)
+      _set_multi(values.to_a.flatten(1), Cache.ms(ttl), Cache.ms(soft_ttl), flags, Cache.tags(tags))
+      values
+    end
+
+    # Removes many keys in one call, and tells how many of them had a value.
+    def delete_multi(*keys)
+      _delete_multi(keys.flatten)
     end
 
     def []=(key, value)
@@ -37,36 +53,37 @@ module Kennel
     end
 
     # Stores a value if the key has none, and tells whether it did.
-    def add(key, value, ttl: nil, soft_ttl: nil, flags: 0)
-      _store(1, key, value, Cache.ms(ttl), Cache.ms(soft_ttl), flags)
+    def add(key, value, ttl: nil, soft_ttl: nil, flags: 0, tags: nil)
+      _store(1, key, value, Cache.ms(ttl), Cache.ms(soft_ttl), flags, Cache.tags(tags))
     end
 
     # Stores a value if the key has one, and tells whether it did.
-    def replace(key, value, ttl: nil, soft_ttl: nil, flags: 0)
-      _store(2, key, value, Cache.ms(ttl), Cache.ms(soft_ttl), flags)
+    def replace(key, value, ttl: nil, soft_ttl: nil, flags: 0, tags: nil)
+      _store(2, key, value, Cache.ms(ttl), Cache.ms(soft_ttl), flags, Cache.tags(tags))
     end
 
     def touch(key, ttl: nil)
       _touch(key, Cache.ms(ttl))
     end
 
-    # Adds to a number. If the key has none: nil, or +initial+ is stored.
-    def incr(key, delta = 1, initial: nil, ttl: nil)
-      _count(key, delta.negative?, delta.abs, initial, Cache.ms(ttl))
+    # Adds to a number. If the key has none: nil, or +initial+ is stored, with the time to live and the tags.
+    def incr(key, delta = 1, initial: nil, ttl: nil, tags: nil)
+      _count(key, delta.negative?, delta.abs, initial, Cache.ms(ttl), Cache.tags(tags))
     end
 
-    def decr(key, delta = 1, initial: nil, ttl: nil)
-      incr(key, -delta, initial: initial, ttl: ttl)
+    def decr(key, delta = 1, initial: nil, ttl: nil, tags: nil)
+      incr(key, -delta, initial: initial, ttl: ttl, tags: tags)
     end
 
     # The value of a key. Of all callers in all processes one calls the block, with the stale value or nil, and the others
     # wait for what it returns. A block that returns nil tells that there is no value.
     #
-    # If the cache itself fails, or the wait is over, the block is called all the same; with +strict+ that raises.
-    def fetch(key, ttl: nil, soft_ttl: nil, absent_ttl: nil, wait: 30, unprotected: false, strict: false)
+    # If the cache itself fails, or the wait is over, the block is called all the same; with +strict+ that raises. A value is
+    # not stored if one of its +tags+ was invalidated while the block ran.
+    def fetch(key, ttl: nil, soft_ttl: nil, absent_ttl: nil, wait: 30, unprotected: false, strict: false, tags: nil)
       bits = (unprotected ? 1 : 0) | (strict ? 0 : 2)
       times = [ttl, soft_ttl, absent_ttl].map { |time| Cache.ms(time) }
-      value, claim = await(_ask(key, *times, wait.zero? ? 0 : Cache.ms(wait), bits))
+      value, claim = await(_ask(key, *times, wait.zero? ? 0 : Cache.ms(wait), bits, Cache.tags(tags)))
       return value if claim.nil?
 
       create(claim, strict) { yield value }
@@ -98,6 +115,11 @@ module Kennel
     # Invalidates all values of the namespace, or of the file, for all processes.
     def invalidate(soft: false)
       _invalidate(soft)
+    end
+
+    # Invalidates all values that bear one of the tags, in all namespaces and processes.
+    def invalidate_tags(*tags, soft: false)
+      _invalidate_tags(Cache.tags(tags.flatten), soft)
     end
 
     # A part of the file with keys of its own.

@@ -8,11 +8,13 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 /// Types of the library, and how the header names them.
-const TYPES: [(&str, &str); 18] = [
+const TYPES: [(&str, &str); 21] = [
     ("*const Cache", "const kennel *"),
     ("*mut *mut Cache", "kennel **"),
     ("*mut Cache", "kennel *"),
     ("*const Options", "const kennel_options *"),
+    ("*const Bytes", "const kennel_bytes *"),
+    ("*const Pair", "const kennel_pair *"),
     ("*const StoreOptions", "const kennel_set_options *"),
     ("*const BeginOptions", "const kennel_create_options *"),
     ("*mut Entry", "kennel_item *"),
@@ -21,6 +23,7 @@ const TYPES: [(&str, &str); 18] = [
     ("*const c_char", "const char *"),
     ("*mut *mut c_char", "char **"),
     ("*mut usize", "size_t *"),
+    ("*mut c_int", "int *"),
     ("*mut u64", "uint64_t *"),
     ("usize", "size_t"),
     ("u64", "uint64_t"),
@@ -33,8 +36,10 @@ const TYPES: [(&str, &str); 18] = [
 const NUMBERS: [&str; 4] = ["kennel_claim", "kennel_key_lock", "kennel_request", "kennel_listing"];
 
 /// The structs, by their names in the header and in the code.
-const STRUCTS: [(&str, &str); 4] = [
+const STRUCTS: [(&str, &str); 6] = [
     ("kennel_options", "Options"),
+    ("kennel_bytes", "Bytes"),
+    ("kennel_pair", "Pair"),
     ("kennel_set_options", "StoreOptions"),
     ("kennel_create_options", "BeginOptions"),
     ("kennel_item", "Entry"),

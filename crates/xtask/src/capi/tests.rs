@@ -37,7 +37,7 @@ pub(super) fn run() -> Result<()> {
     };
     fs::create_dir_all(&place.programs).context("could not make the folder of the programs")?;
     link("libkennel.so", &place.library.join(SONAME))?;
-    for name in ["test", "older", "panic"] {
+    for name in ["test", "many", "older", "panic"] {
         place.run(&place.compile(name, name, &["-std=c11"])?)?;
     }
     place.compile("test", "test-c99", &["-std=gnu99", "-O2"])?;
@@ -105,7 +105,7 @@ impl Place {
             left_out("the address and undefined-behaviour sanitizers", "gcc");
             return Ok(());
         }
-        for name in ["test", "older", "panic"] {
+        for name in ["test", "many", "older", "panic"] {
             self.run(&self.compile(name, &format!("{name}-sanitized"), &flags)?)?;
         }
         Ok(())
@@ -117,7 +117,7 @@ impl Place {
             return Ok(());
         }
         // Leaks are searched in programs that do not fork; the sanitizers search the one that does.
-        for (name, leaks) in [("test", "no"), ("older", "full")] {
+        for (name, leaks) in [("test", "no"), ("many", "full"), ("older", "full")] {
             let mut command = Command::new("valgrind");
             command.args(["--quiet", "--error-exitcode=99", "--fair-sched=yes", "--errors-for-leak-kinds=definite"]);
             self.run_by(command.arg(format!("--leak-check={leaks}")).arg(self.programs.join(name)))?;

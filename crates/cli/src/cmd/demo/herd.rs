@@ -1,8 +1,8 @@
 //! The herd: many threads of several processes miss one key at the same moment, and one of them creates its value.
 
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use kennel::{Cache, CreateOptions, Options};
 use kennel_harness::interrupt;
 use serde::{Deserialize, Serialize};
 
+use super::member::Member;
 use crate::cmd::command::this_program;
 use crate::cmd::outcome::{AnyError, CliResult};
 use crate::output::print_line;
@@ -57,49 +58,14 @@ impl Herd {
 
 /// Runs the herd on a cache file that lacks the key.
 pub fn run(file: &Path) -> Result<Herd, AnyError> {
-    let mut members = (0..PROCESSES).map(|_| Member::start(file)).collect::<io::Result<Vec<_>>>()?;
+    let start = |_| Member::start(Command::new(this_program()).arg("demo-herd").arg(file));
+    let mut members = (0..PROCESSES).map(start).collect::<io::Result<Vec<_>>>()?;
     // All processes must have opened the file before one starts.
     for member in &mut members {
         member.hear()?;
     }
-    for member in &mut members {
-        // The end of its input is the signal to start.
-        drop(member.child.stdin.take());
-    }
+    members.iter_mut().for_each(Member::release);
     members.iter_mut().try_fold(Herd::default(), |herd, member| Ok(herd.and(serde_json::from_str(&member.hear()?)?)))
-}
-
-/// The parent's side of one process of the herd. Dropping it ends the process.
-struct Member {
-    child: Child,
-    says: BufReader<ChildStdout>,
-}
-
-impl Member {
-    fn start(file: &Path) -> io::Result<Self> {
-        let mut command = Command::new(this_program());
-        command.arg("demo-herd").arg(file).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn()?;
-        let says = child.stdout.take().map(BufReader::new).ok_or(io::ErrorKind::BrokenPipe)?;
-        Ok(Self { child, says })
-    }
-
-    /// The next line of its output.
-    fn hear(&mut self) -> Result<String, AnyError> {
-        let mut line = String::new();
-        if self.says.read_line(&mut line)? == 0 {
-            return Err(format!("a process of the herd ended early: {}", self.child.wait()?).into());
-        }
-        Ok(line)
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        // Killing fails for a process that has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Run as one process of the herd (started by the demo itself).

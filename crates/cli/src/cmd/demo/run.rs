@@ -10,6 +10,7 @@ use kennel_harness::interrupt;
 use tempfile::TempDir;
 
 use super::director::{Director, Plan};
+use super::languages::{self, Languages};
 use super::report::Report;
 use super::{herd, records};
 use crate::cmd::outcome::{AnyError, CliResult, hit_or_miss};
@@ -30,6 +31,11 @@ const CAPACITY: u64 = 32 << 20;
 ///
 /// The exit status is 1 when a wrong value was read, a key was created twice, or the file did not verify.
 ///
+/// With --languages, programs in all languages that this machine has a package of Kennel for share the file instead: each
+/// stores a value, and each reads those of all; all miss one key together, and one creates it; all write until they are
+/// killed. The programs are found as sh, python3, cc, php, node, go and ruby. The variables SHELL_COMMAND, PYTHON, CC,
+/// PHP, NODE, GO and RUBY name others, with arguments, such as PHP="php -d extension=kennel.so".
+///
 /// Example: kennel demo --seconds 10
 #[derive(Args)]
 pub struct DemoArgs {
@@ -44,12 +50,21 @@ pub struct DemoArgs {
     /// The seed of the random choices: keys, values, and which worker is killed when.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Programs in several languages share the file: all that this machine has, or those of a list, such as
+    /// --languages=shell,rust,python,c,php,node,go,ruby, none of which may be missing.
+    #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    #[arg(conflicts_with_all = ["seconds", "processes", "seed"])]
+    languages: Option<Languages>,
 }
 
 pub fn run(args: &DemoArgs) -> CliResult {
     // This comes first: from here on a signal does not leave the file behind.
     interrupt::watch()?;
     let demo = TemporaryCache::build()?;
+    if let Some(chosen) = &args.languages {
+        let programs = temporary_dir(&std::env::temp_dir())?;
+        return languages::run(chosen, &demo.cache, &demo.path, programs.path());
+    }
     let plan = Plan { time: Duration::from_secs(args.seconds), processes: args.processes, seed: args.seed };
     print_line("Threads of several processes ask at the same time for one key that takes long to create.")?;
     let herd = herd::run(&demo.path)?;

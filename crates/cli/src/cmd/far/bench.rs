@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use kennel::{Cache, NamespaceOptions};
-use kennel_far::{Expiry, Far, Options, inspect};
+use kennel_far::{Expiry, Far, inspect};
 use kennel_harness::human::{count, latency};
 use kennel_harness::interrupt;
 use serde_json::json;
 
-use super::server::{Keys, Server, ServerArgs, random_prefix};
+use super::server::{Keys, Server, ServerArgs, TlsArgs, random_prefix};
 use crate::cmd::outcome::{AnyError, CliResult};
 use crate::output::{print_json, print_line};
 
@@ -24,6 +24,8 @@ use crate::output::{print_json, print_line};
 pub struct BenchArgs {
     #[command(flatten)]
     server: ServerArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// How long each row is measured, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     seconds: f64,
@@ -47,7 +49,7 @@ pub fn run(args: &BenchArgs) -> CliResult {
         return Err("--seconds: expected a number from 0.01 to 3600".into());
     }
     let url = args.server.url()?;
-    let server = Server::reach(&url)?;
+    let server = Server::reach(&url, &args.tls)?;
     let prefix = random_prefix("bench");
     let names: Vec<String> = (0..KEYS).map(|key| format!("{prefix}{key}")).collect();
     let keys = Keys::new(&server, &prefix, names.iter().cloned());
@@ -110,7 +112,7 @@ impl<'a> Bench<'a> {
         let folder = in_memory().or_else(|_| tempfile::tempdir())?;
         let open = |name: &str| {
             let near = kennel::Options::new().capacity(8 << 20);
-            let options = Options::new(url).prefix(prefix).max_staleness(STALENESS).near(near);
+            let options = args.tls.options(url).prefix(prefix).max_staleness(STALENESS).near(near);
             options.open(folder.path().join(name))
         };
         let (here, there) = (open("here")?, open("there")?);

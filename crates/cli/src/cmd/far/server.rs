@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueHint};
 use kennel_far::resp::Value;
 use kennel_far::{Far, Options, Tls};
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use crate::cmd::outcome::AnyError;
@@ -46,7 +47,7 @@ impl ServerArgs {
 }
 
 /// TLS with the server, for a URL that begins with rediss.
-#[derive(Args)]
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct TlsArgs {
     /// Trust the authorities in this PEM file, in place of those that the system trusts.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -106,10 +107,10 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn reach(url: &str) -> Result<Self, AnyError> {
+    pub fn reach(url: &str, tls: &TlsArgs) -> Result<Self, AnyError> {
         let folder = tempfile::Builder::new().prefix("kennel-far-").tempdir()?;
         let near = kennel::Options::new().capacity(1 << 20).stripes(1);
-        let options = Options::new(url).prefix(NO_KEY).keepers(0).timeout(TIMEOUT).near(near);
+        let options = tls.options(url).prefix(NO_KEY).keepers(0).timeout(TIMEOUT).near(near);
         let far = options.open(folder.path().join("none"))?;
         let mut times = Vec::new();
         for _ in 0..5 {

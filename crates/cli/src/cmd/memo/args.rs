@@ -21,7 +21,7 @@ use crate::time::parse_duration;
 /// command in the background has no input.
 ///
 /// The result of a command that fails is not remembered unless --cache-failures is given, and callers that waited for
-/// it run it one after another. A remembered failure is shown only to callers with --cache-failures; others run the
+/// it run it one after another, unless --retry-after is given. A remembered failure is shown only to callers with --cache-failures; others run the
 /// command.
 ///
 /// If the cache file cannot be used (no space, no permission, not a cache file), the command runs anyway, and a line on
@@ -51,6 +51,16 @@ pub struct MemoArgs {
     /// default is the environment variable KENNEL_MEMO_STALE, else never.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) stale: Option<Duration>,
+    /// If the command fails, show an older result instead, until this long after --ttl; a line on standard error says so.
+    /// With --stale, results younger than --ttl are shown in that case anyway. Output of a failing command is then not
+    /// shown, unless it is too large to be held back.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "cache_failures")]
+    pub(super) stale_if_error: Option<Duration>,
+    /// After the command failed, do not run it again for this long, in any process. Each further failure doubles the time,
+    /// up to the second one, such as 1s,30s; without a second one, up to thirty times the first. Meanwhile an older
+    /// result is shown as with --stale-if-error, or the exit status is 125.
+    #[arg(long, value_name = "FIRST[,MOST]", value_parser = parse_rests)]
+    pub(super) retry_after: Option<(Duration, Duration)>,
     /// Keep results separate from those of other scopes. The default is the environment variable KENNEL_MEMO_SCOPE.
     #[arg(long, value_name = "NAME")]
     pub(super) scope: Option<OsString>,
@@ -63,6 +73,9 @@ pub struct MemoArgs {
     /// Keep a separate result for each modification time of this file. May be given several times.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub(super) modtime: Vec<PathBuf>,
+    /// A tag of the result: "kennel invalidate FILE --tag" forgets all results that bear it. May be given up to 16 times.
+    #[arg(long = "tag", value_name = "NAME")]
+    pub(super) tags: Vec<OsString>,
     /// Run the command even if a result is remembered, and remember the new one.
     #[arg(long, conflicts_with = "warm")]
     pub(super) force: bool,
@@ -95,4 +108,32 @@ pub struct MemoArgs {
     /// The command with its arguments.
     #[arg(required = true, last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub(super) command: Vec<OsString>,
+}
+
+/// Reads the first and the longest pause after failures, such as `1s,30s`.
+pub(super) fn parse_rests(text: &str) -> Result<(Duration, Duration), String> {
+    let (first, most) = match text.split_once(',') {
+        Some((first, most)) => (parse_duration(first)?, Some(parse_duration(most)?)),
+        None => (parse_duration(text)?, None),
+    };
+    let most = most.unwrap_or(first.saturating_mul(30));
+    if first.is_zero() || most < first {
+        return Err(format!("expected a time above 0, and then one that is not shorter, found \"{text}\""));
+    }
+    Ok((first, most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_after_failures_are_read() {
+        let (s, ms) = (Duration::from_secs, Duration::from_millis);
+        assert_eq!(parse_rests("1s,30s"), Ok((s(1), s(30))));
+        assert_eq!(parse_rests("200ms"), Ok((ms(200), s(6))));
+        for wrong in ["", "1", "0s", "2s,1s", "1s,", "1s,2s,3s"] {
+            assert!(parse_rests(wrong).is_err(), "{wrong}");
+        }
+    }
 }

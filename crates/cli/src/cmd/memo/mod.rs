@@ -6,6 +6,7 @@
 
 mod args;
 mod background;
+mod held;
 mod identity;
 mod nesting;
 mod place;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kennel_harness::size::parse_size;
 
-use super::args::MemoArgs;
+use super::args::{MemoArgs, parse_rests};
 use crate::time::parse_duration;
 
 /// Options that take no value.
@@ -22,10 +22,13 @@ impl MemoArgs {
         let args = Self {
             ttl: given.value("ttl", time)?,
             stale: given.value("stale", time)?,
+            stale_if_error: given.value("stale-if-error", time)?,
+            retry_after: given.value("retry-after", |text| parse_rests(text.to_str()?).ok())?,
             scope: given.value("scope", Some)?,
             cwd: given.flag("cwd")?,
             env: given.values("env"),
             modtime: given.values("modtime").into_iter().map(Into::into).collect(),
+            tags: given.values("tag"),
             force: given.flag("force")?,
             warm: given.flag("warm")?,
             cache_failures: given.flag("cache-failures")?,
@@ -36,8 +39,9 @@ impl MemoArgs {
             require_cache: given.flag("require-cache")?,
             command: words.collect(),
         };
-        let is_plain = given.0.is_empty() && !args.command.is_empty() && !(args.force && args.warm);
-        is_plain.then_some(args)
+        let is_plain = given.0.is_empty() && !args.command.is_empty();
+        let conflicts = args.force && args.warm || args.stale_if_error.is_some() && args.cache_failures;
+        (is_plain && !conflicts).then_some(args)
     }
 }
 
@@ -130,6 +134,8 @@ mod tests {
             "--force --cache-failures --wait 0s --cache=f -- sh -c --",
             "--capacity 16M --trust --require-cache -- true",
             "--warm -- true",
+            "--tag a --tag=b -- true",
+            "--stale-if-error 1h --retry-after 1s,30s -- true",
         ];
         for line in lines {
             let words: Vec<&str> = line.split(' ').collect();

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
 
+use super::held::Held;
 use super::recorded::Recorded;
 use crate::cmd::command::{Failure, exit_code};
 use crate::output::Outlet;
@@ -15,11 +16,17 @@ pub struct Ran {
     pub output: u64,
     /// The recorded result; `None` if the output exceeded the limit.
     pub recorded: Option<Recorded>,
+    /// The command failed, and nothing of its output was shown.
+    pub is_withheld: bool,
     /// The output that could not be written, and the error.
     unwritten: Option<(Outlet, io::Error)>,
 }
 
 impl Ran {
+    pub fn status(&self) -> i32 {
+        self.status
+    }
+
     /// Whether the exit status is 0.
     pub fn is_success(&self) -> bool {
         self.status == 0
@@ -42,8 +49,53 @@ impl Ran {
 pub enum Audience {
     /// Our own standard output and standard error.
     Caller,
+    /// Our own outputs, after the command has succeeded. The output of one that fails is withheld, if there is not too much
+    /// of it.
+    CallerIfGood,
     /// None: the command runs in the background.
     Nobody,
+}
+
+/// Where one output goes.
+enum Sink {
+    Outlet(Outlet),
+    Held(Held),
+    Nothing,
+}
+
+impl Sink {
+    /// Whether the whole output is held back.
+    fn is_held(&self) -> bool {
+        matches!(self, Self::Held(held) if held.is_whole())
+    }
+
+    fn release(&mut self) -> Option<io::Error> {
+        let Self::Held(held) = self else { return None };
+        held.release().err().filter(is_loss)
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Outlet(outlet) => outlet.write(bytes),
+            Self::Held(held) => held.write(bytes),
+            Self::Nothing => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Outlet(outlet) => outlet.flush(),
+            Self::Held(held) => held.flush(),
+            Self::Nothing => Ok(()),
+        }
+    }
+}
+
+/// Whether an error of writing lost output. A reader that closed its pipe has what it wanted.
+fn is_loss(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::BrokenPipe
 }
 
 /// A running command.
@@ -69,28 +121,36 @@ impl Running {
     /// A pipe could not be read, or the process could not be waited for.
     pub fn finish(mut self, audience: Audience, most: u64) -> io::Result<Ran> {
         let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
+        let (mut out, mut err) = (audience.sink(Outlet::Output, most), audience.sink(Outlet::Error, most));
         let (stdout, stderr) = std::thread::scope(|scope| {
-            let errors = scope.spawn(|| pass_on(stderr, audience.writer(Outlet::Error), most));
-            let stdout = pass_on(stdout, audience.writer(Outlet::Output), most);
+            let errors = scope.spawn(|| pass_on(stderr, &mut err, most));
+            let stdout = pass_on(stdout, &mut out, most);
             // The thread only copies bytes and cannot panic.
             (stdout, errors.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())))
         });
         let status = exit_code(self.relay.wait(&mut self.child)?);
-        let (stdout, stderr) = (stdout?, stderr?);
+        let (mut stdout, mut stderr) = (stdout?, stderr?);
         let output = stdout.length + stderr.length;
+        // More than can be recorded is shown in any case.
+        let is_withheld = status != 0 && output <= most && out.is_held() && err.is_held();
+        if !is_withheld {
+            stdout.unwritten = stdout.unwritten.or(out.release());
+            stderr.unwritten = stderr.unwritten.or(err.release());
+        }
         let kept = stdout.kept.zip(stderr.kept).filter(|_| output <= most);
         let recorded = kept.map(|(stdout, stderr)| Recorded { status, stdout, stderr });
         let of = |outlet| move |error| (outlet, error);
         let unwritten = stdout.unwritten.map(of(Outlet::Output)).or(stderr.unwritten.map(of(Outlet::Error)));
-        Ok(Ran { status, output, recorded, unwritten })
+        Ok(Ran { status, output, recorded, is_withheld, unwritten })
     }
 }
 
 impl Audience {
-    fn writer(self, outlet: Outlet) -> Box<dyn Write + Send> {
+    fn sink(self, outlet: Outlet, most: u64) -> Sink {
         match self {
-            Self::Caller => Box::new(outlet),
-            Self::Nobody => Box::new(io::sink()),
+            Self::Caller => Sink::Outlet(outlet),
+            Self::CallerIfGood => Sink::Held(Held::new(outlet, usize::try_from(most).unwrap_or(usize::MAX))),
+            Self::Nobody => Sink::Nothing,
         }
     }
 }
@@ -118,8 +178,7 @@ fn pass_on(from: Option<impl Read>, mut to: impl Write, most: u64) -> io::Result
         let bytes = &buffer[..read];
         if is_taken && let Err(error) = to.write_all(bytes).and_then(|()| to.flush()) {
             is_taken = false;
-            // A reader that closed its pipe has what it wanted. Other errors lose output.
-            passed.unwritten = Some(error).filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
+            passed.unwritten = Some(error).filter(is_loss);
         }
         passed.length += read as u64;
         if passed.length > most {

@@ -24,6 +24,8 @@ pub mod variable {
 pub struct Settings {
     pub ttl: Duration,
     pub stale: Option<Duration>,
+    /// How long after its time to live a result may take the place of a failure.
+    stale_if_error: Option<Duration>,
     pub scope: Option<OsString>,
     pub cache: Option<PathBuf>,
     /// Names of environment variables, sorted and without duplicates.
@@ -58,12 +60,25 @@ impl Settings {
         Ok(Self {
             ttl: ttl.value,
             stale: stale.map(|stale| stale.value),
+            stale_if_error: args.stale_if_error,
             // An empty scope is no scope, so that an option can override the environment.
             scope: args.scope.clone().or_else(|| from(variable::SCOPE)).filter(|scope| !scope.is_empty()),
             cache: args.cache.clone().or_else(|| from(variable::CACHE).map(Into::into)),
             variables: in_order(variables(args)?),
             files: in_order(args.modtime.clone()),
         })
+    }
+}
+
+impl Settings {
+    /// How long a result stays in the cache.
+    pub fn kept(&self) -> Duration {
+        self.ttl.saturating_add(self.stale_if_error.unwrap_or_default())
+    }
+
+    /// The greatest age of a result that takes the place of a failure; `None` if no result does.
+    pub fn longest_if_failed(&self) -> Option<Duration> {
+        (self.stale.is_some() || self.stale_if_error.is_some()).then(|| self.kept())
     }
 }
 

@@ -183,8 +183,26 @@ impl Memory<'_> {
             },
             // This program never stores an absence.
             Ok(_) => self.run_anew(),
+            Err(Error::Resting { left }) => self.show_while_it_rests(left),
             Err(error) => Err(self.unclaimed(error)),
         }
+    }
+
+    /// Shows the result that takes the place of a failure, or fails, while nobody runs the command.
+    fn show_while_it_rests(&self, left: Duration) -> Result<i32, Unmet> {
+        let why = format!("the command failed before, and may run again in {:.1} s", left.as_secs_f64());
+        match self.older() {
+            Some(older) => show_older(&older, why),
+            None => Err(Failure::own(why).into()),
+        }
+    }
+
+    /// The result that takes the place of a failure, if this caller wants one.
+    fn older(&self) -> Option<Recorded> {
+        let longest = self.work.settings.longest_if_failed()?;
+        let item = self.cache.get_item(&self.work.key)?;
+        let age = item.created.and_then(|created| created.elapsed().ok()).unwrap_or_default();
+        self.of_use(&item).filter(|_| age < longest)
     }
 
     /// In the background: runs the command unless another process does. A fresh result is replaced only with `--warm`.
@@ -192,20 +210,29 @@ impl Memory<'_> {
         match self.cache.claim(&self.work.key, &self.how().wait(Wait::No).unprotected(false)) {
             Ok(Lookup::Create(claim)) => self.run_under(claim),
             Ok(Lookup::Hit(item)) if self.work.args.warm || self.of_use(&item).is_none() => self.run_anew(),
-            Ok(_) | Err(Error::TimedOut { .. }) => Ok(0),
+            Ok(_) | Err(Error::TimedOut { .. } | Error::Resting { .. }) => Ok(0),
             Err(error) => Err(error.into()),
         }
     }
 
     fn how(&self) -> CreateOptions {
         let (ttl, stale) = (self.work.settings.ttl, self.work.settings.stale);
-        let how = CreateOptions::new().expiry(Expiry::After(ttl)).unprotected(true).claim_max_age(LONGEST_RUN);
+        let kept = Expiry::After(self.work.settings.kept());
+        let how = CreateOptions::new().expiry(kept).unprotected(true).claim_max_age(LONGEST_RUN);
+        let how = match self.work.args.retry_after {
+            Some((first, most)) => how.rest(first, most),
+            None => how,
+        };
         // An older result than this caller accepts counts as missing.
-        let how = how.wait(self.work.args.wait.map_or(Wait::Forever, Wait::For)).max_age(ttl);
+        let how = how.wait(self.work.args.wait.map_or(Wait::Forever, Wait::For)).max_age(ttl).tags(&self.tags());
         match stale {
             Some(stale) => how.soft_expiry(Expiry::After(stale)).max_fresh_age(stale),
             None => how,
         }
+    }
+
+    fn tags(&self) -> Vec<&[u8]> {
+        self.work.args.tags.iter().map(|tag| tag.as_encoded_bytes()).collect()
     }
 
     fn claim(&self, how: &CreateOptions) -> Result<Lookup, Error> {
@@ -238,20 +265,21 @@ impl Memory<'_> {
                 let found = self.cache.get_item(&self.work.key).filter(|item| item.stamp != unwanted.stamp);
                 match found.and_then(|item| self.of_use(&item)) {
                     Some(recorded) => {
-                        claim.fail();
+                        drop(claim);
                         Ok(show(&recorded)?)
                     }
                     None => self.run_under(claim),
                 }
             }
             Ok(_) => self.run_anew(),
+            Err(Error::Resting { left }) => self.show_while_it_rests(left),
             Err(error) => Err(self.unclaimed(error)),
         }
     }
 
     fn show_and_renew(&self, stale: &Recorded, claim: Claim) -> Result<i32, Unmet> {
         // The process in the background takes the claim.
-        claim.fail();
+        drop(claim);
         match background::start() {
             Ok(()) => Ok(show(stale)?),
             // If no process can be started, a stale result must not be shown forever.
@@ -270,17 +298,32 @@ impl Memory<'_> {
             Some(recorded) if self.is_kept(&ran) => {
                 claim.store(recorded.to_bytes()).map(drop).unwrap_or_else(|error| not_stored(&error));
             }
-            Some(_) => claim.fail(),
+            Some(_) => drop(claim.fail()),
         }
-        Ok(ran.end()?)
+        self.end(ran)
     }
 
-    /// Runs the command regardless of other callers and of stored results.
+    /// The status of a command, or the older result that takes the place of its failure.
+    fn end(&self, ran: Ran) -> Result<i32, Unmet> {
+        if !ran.is_withheld {
+            return Ok(ran.end()?);
+        }
+        let status = ran.status();
+        match self.older() {
+            Some(older) => show_older(&older, format_args!("the command failed with status {status}")),
+            // It has expired while the command ran.
+            None => Ok(ran.recorded.map_or(Ok(status), |recorded| show(&recorded))?),
+        }
+    }
+
+    /// Runs the command regardless of other callers and of stored results. What is invalidated meanwhile stays so.
     fn run_anew(&self) -> Result<i32, Unmet> {
+        let began = self.cache.moment()?;
         let ran = self.record()?;
         match &ran.recorded {
             Some(recorded) if self.is_kept(&ran) => {
-                let mut how = SetOptions::new().expiry(Expiry::After(self.work.settings.ttl));
+                let kept = Expiry::After(self.work.settings.kept());
+                let mut how = SetOptions::new().expiry(kept).tags(&self.tags()).as_of(began);
                 if let Some(stale) = self.work.settings.stale {
                     how = how.soft_expiry(Expiry::After(stale));
                 }
@@ -290,7 +333,7 @@ impl Memory<'_> {
             Some(_) => {}
             None => self.remark_size(&ran),
         }
-        Ok(ran.end()?)
+        self.end(ran)
     }
 
     /// Runs the command and records its output.
@@ -302,7 +345,11 @@ impl Memory<'_> {
             // There may be too few descriptors for the pipes, which the command alone does not need.
             _ => Unmet::Uncached(format!("the command cannot be started with its output recorded: {error}")),
         })?;
-        Ok(running.finish(self.work.audience, self.most()).map_err(failed)?)
+        let audience = match self.work.audience {
+            Audience::Caller if !self.work.args.force && self.older().is_some() => Audience::CallerIfGood,
+            audience => audience,
+        };
+        Ok(running.finish(audience, self.most()).map_err(failed)?)
     }
 
     fn is_kept(&self, ran: &Ran) -> bool {
@@ -323,6 +370,13 @@ impl Memory<'_> {
 fn show(recorded: &Recorded) -> Result<i32, Failure> {
     recorded.replay()?;
     Ok(recorded.status)
+}
+
+/// Shows a result that takes the place of a failure, and says so.
+fn show_older(older: &Recorded, why: impl Display) -> Result<i32, Unmet> {
+    // If standard error is closed, nobody can be told.
+    let _ = writeln!(io::stderr(), "kennel memo: an older result is shown: {why}");
+    Ok(show(older)?)
 }
 
 fn start_in_background() -> Result<i32, Failure> {

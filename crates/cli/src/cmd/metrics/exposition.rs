@@ -4,6 +4,7 @@
 //! escapes, so a name in a damaged file could add lines of its own, and refuses gauges above 2^63, so one damaged number
 //! would end the output of all files. A stock parser checks the text in the tests.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use kennel::{Sample, SampleKind};
@@ -20,21 +21,21 @@ pub fn exposition(looks: &[Look]) -> String {
     let mut text = String::new();
     head(&mut text, UP, SampleKind::Gauge, "Whether the cache file could be read: 1, or 0.");
     for look in looks {
-        line(&mut text, UP, &look.name, &[], look.found.is_ok().into());
+        line(&mut text, UP, &look.name, &[], f64::from(u8::from(look.found.is_ok())));
     }
     let samples: Vec<(&str, Vec<Sample>)> = looks
         .iter()
         .filter_map(|look| Some((look.name.as_str(), look.found.as_ref().ok()?.1.samples().collect())))
         .collect();
-    let mut last = "";
-    for first in samples.first().map(|(_, samples)| samples.as_slice()).unwrap_or_default() {
-        if first.name == last {
+    // Not every file has every family.
+    let mut written = BTreeSet::new();
+    for first in samples.iter().flat_map(|(_, samples)| samples) {
+        if !written.insert(first.family) {
             continue;
         }
-        last = first.name;
-        head(&mut text, first.name, first.kind, first.help);
+        head(&mut text, first.family, first.kind, first.help);
         for (cache, samples) in &samples {
-            for sample in samples.iter().filter(|sample| sample.name == first.name) {
+            for sample in samples.iter().filter(|sample| sample.family == first.family) {
                 line(&mut text, sample.name, cache, &sample.labels, sample.value);
             }
         }
@@ -43,13 +44,11 @@ pub fn exposition(looks: &[Look]) -> String {
     text
 }
 
-fn head(text: &mut String, name: &str, kind: SampleKind, help: &str) {
-    // In OpenMetrics the ending belongs to the sample and not to the family.
-    let family = name.strip_suffix("_total").unwrap_or(name);
+fn head(text: &mut String, family: &str, kind: SampleKind, help: &str) {
     let _ = writeln!(text, "# HELP {family} {}\n# TYPE {family} {kind}", escaped(help));
 }
 
-fn line(text: &mut String, name: &str, cache: &str, labels: &[(&'static str, String)], value: u64) {
+fn line(text: &mut String, name: &str, cache: &str, labels: &[(&'static str, String)], value: f64) {
     let _ = write!(text, "{name}{{cache=\"{}\"", escaped(cache));
     for (label, value) in labels {
         let _ = write!(text, ",{label}=\"{}\"", escaped(value));
@@ -68,9 +67,9 @@ mod tests {
     #[test]
     fn nothing_in_a_label_begins_a_new_line() {
         let mut text = String::new();
-        line(&mut text, "kennel_items", "a\"} 1\nkennel_up{cache=\"b\\", &[("by", "x\\".into())], u64::MAX);
+        line(&mut text, "kennel_items", "a\"} 1\nkennel_up{cache=\"b\\", &[("by", "x\\".into())], u64::MAX as f64);
         let label = r#"a\"} 1\nkennel_up{cache=\"b\\"#;
-        assert_eq!(text, format!("kennel_items{{cache=\"{label}\",by=\"x\\\\\"}} 18446744073709551615\n"));
+        assert_eq!(text, format!("kennel_items{{cache=\"{label}\",by=\"x\\\\\"}} 18446744073709552000\n"));
     }
 
     #[test]

@@ -2,16 +2,20 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kennel::{Counters, Limit};
+use kennel::{Counters, Histogram, Limit};
 use kennel_harness::human::{count, latency, plural};
 use kennel_harness::size::format_size;
 
-use super::watch::{Change, Look};
+use super::hot::HotKey;
+use super::watch::{Change, Lately, Look};
 use super::words::{bars, groups, number, percent, span};
 
 /// The names of the groups of sizes and of lives: see [`crate::sampled`].
 const SIZE_NAMES: [&str; 8] = ["<64 B", "128", "256", "512", "1k", "2k", "4k", "more"];
 const LIFE_NAMES: [&str; 6] = ["1 min", "10 min", "1 h", "1 d", "more", "never"];
+/// The names of the groups of a histogram that are shown, and the last group of each.
+const TIME_NAMES: [&str; 6] = ["1 ms", "16 ms", "66 ms", "262 ms", "1 s", "more"];
+const TIME_GROUPS: [usize; 6] = [4, 6, 7, 8, 9, 15];
 
 /// What a screen shows besides the overview.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +40,9 @@ pub struct Frame<'a> {
     /// Since the look before.
     pub now: Option<Change>,
     pub minute: Option<Change>,
+    pub lately: Option<Lately<'a>>,
+    /// The keys that are read most, or why they are not known; `None` if reads are not sampled.
+    pub hottest: Option<Result<Vec<HotKey>, &'a str>>,
     /// The history: hit ratios in percent, reads and writes per second.
     pub ratios: Vec<f64>,
     pub gets: Vec<f64>,
@@ -95,6 +102,19 @@ impl Frame<'_> {
                     if stats.limit == Limit::Nothing { "nothing yet" } else { stats.limit.name() }
                 ),
             ],
+            self.turning(look),
+        ]
+    }
+
+    /// How long an item stays that nobody reads, and how long one that was read while it was new.
+    fn turning(&self, look: &Look) -> Parts {
+        let (small, main) = self.lately.as_ref().map_or((None, None), Lately::bytes_in);
+        let time = |size: u64, rate: Option<f64>| span(rate.map(|rate| (size as f64 / rate * 1000.0) as u64));
+        let twice = self.now.and_then(|change| change.regained()).map(|share| share * 100.0);
+        vec![
+            format!("staying    unread items {}", time(look.stats.small_size, small)),
+            format!("main ring turns in {}", time(look.stats.main_size, main)),
+            twice.map_or_else(String::new, |points| format!("twice the size +{points:.1}")),
         ]
     }
 
@@ -136,6 +156,11 @@ impl Frame<'_> {
                 rate("uncached", |c| c.uncached),
                 rate("taken over", |c| c.takeovers),
             ],
+            vec![
+                rate("failing/s  failed", |c| c.failed),
+                rate("stale shown", |c| c.stale_on_error),
+                rate("rested", |c| c.rested),
+            ],
             wrong(look),
         ]
     }
@@ -157,9 +182,20 @@ impl Frame<'_> {
         vec![
             named("SIZE~      ", groups(&SIZE_NAMES, &look.sampled.sizes, 4)),
             named("EXPIRES~   ", groups(&LIFE_NAMES, &look.sampled.lives, 6)),
+            named("CREATION   ", groups(&TIME_NAMES, &times_shown(&look.stats.times.creation), 3)),
             probe,
         ]
     }
+}
+
+/// The groups of a histogram, joined to those that are shown.
+fn times_shown(histogram: &Histogram) -> [u64; TIME_GROUPS.len()] {
+    let mut first = 0;
+    TIME_GROUPS.map(|last| {
+        let sum = histogram.counts[first..=last].iter().fold(0u64, |sum, &count| sum.saturating_add(count));
+        first = last + 1;
+        sum
+    })
 }
 
 fn wrong(look: &Look) -> Parts {

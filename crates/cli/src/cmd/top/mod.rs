@@ -1,6 +1,7 @@
 //! `kennel top`: a live screen of what a cache does.
 
 mod frame;
+mod hot;
 mod probe;
 mod run;
 mod screen;

@@ -22,6 +22,8 @@ use crate::time::parse_duration;
 
 /// The most and the least often that the screen looks.
 const PACES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+/// The most keys that are shown as read most.
+const MOST_HOT: usize = 100;
 /// The size of a frame that is printed where there is no terminal.
 const PRINTED: (u16, u16) = (80, 24);
 
@@ -42,6 +44,10 @@ pub struct TopArgs {
     /// How many buckets to sample for sizes, ages and namespaces. 0 leaves them out.
     #[arg(long, value_name = "BUCKETS", default_value_t = 4096)]
     sample: u64,
+    /// Sample reads, to show which keys are read most: press k. The file is opened for writing then, and reads of sampled keys
+    /// take a few nanoseconds longer. The file must have room for samples: see "kennel create --samples".
+    #[arg(long)]
+    tap: bool,
     /// Print one frame for each file and end. It shows what happened within the time of --every.
     #[arg(long)]
     once: bool,
@@ -54,13 +60,17 @@ fn target(text: &str) -> Result<Target, std::convert::Infallible> {
     Ok(Target::parse(text))
 }
 
+fn watch(target: Target, options: &Options, args: &TopArgs) -> Watch {
+    let watch = Watch::new(target, options.clone(), args.sample);
+    if args.tap { watch.tap() } else { watch }
+}
+
 pub fn run(args: &TopArgs) -> CliResult {
     let is_there = |path: &std::path::PathBuf| path.symlink_metadata().is_ok();
     let default = || Target::of(&kennel::default_paths().find(is_there).unwrap_or_else(kennel::default_path));
     let targets = if args.files.is_empty() { vec![default()] } else { args.files.clone() };
     let options = Options::new().trust(args.trust);
-    let mut watches: Vec<_> =
-        targets.into_iter().map(|target| Watch::new(target, options.clone(), args.sample)).collect();
+    let mut watches: Vec<_> = targets.into_iter().map(|target| watch(target, &options, args)).collect();
     let every = args.every.clamp(PACES.0, PACES.1);
     if args.once {
         return print_once(&mut watches, every);
@@ -118,6 +128,8 @@ pub fn frame_of(watch: &Watch, place: (usize, usize), every: Duration, is_paused
         look: watch.look.as_ref().map_err(String::as_str),
         now: changes.last().map(|(_, change)| *change),
         minute: watch.minute(),
+        lately: watch.lately(),
+        hottest: if view == View::Keys { watch.hottest(MOST_HOT) } else { None },
         ratios: changes.iter().filter_map(|(_, change)| change.hit_ratio()).map(|ratio| ratio * 100.0).collect(),
         gets: rates(|counters| counters.hits.wrapping_add(counters.misses)),
         sets: rates(|counters| counters.sets),

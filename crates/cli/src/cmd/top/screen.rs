@@ -17,7 +17,7 @@ const WIDE: (u16, u16) = (120, 40);
 /// Rows of the graphs, with their frames.
 const GRAPH: u16 = 9;
 
-const HELP: [&str; 12] = [
+const HELP: [&str; 14] = [
     "Tab    the next file",
     "n      namespaces      s      stripes       k      some keys      g      graphs",
     "+ -    look more often, less often          p      pause          q      quit",
@@ -28,8 +28,10 @@ const HELP: [&str; 12] = [
     "index    items that left because their bucket was full: if many, the mean item size is too large",
     "ghost hits: keys that were stored again soon after their eviction; a larger cache would have kept them",
     "gave up  reads that gave up after too many retries, and count as misses",
+    "twice the size: hits that a cache of twice the size would have had, at least, in points",
+    "k        with --tap, the keys that are read most",
     "PROBE    the time of a get by this screen, whose handle is read-only",
-    "The screen locks nothing, counts nothing, and leaves no mark on what it reads.",
+    "Without --tap the screen locks nothing, counts nothing, and leaves no mark on what it reads.",
 ];
 
 const KEYS: &str = "Tab file  n namespaces  s stripes  k keys  g graphs  p pause  ? help  q quit";
@@ -87,7 +89,7 @@ fn below(terminal: &mut Terminal<'_>, area: Rect, frame: &Frame<'_>, look: &Look
     match frame.view {
         View::Help => terminal.render_widget(Paragraph::new(HELP.map(Line::from).to_vec()), area),
         View::Stripes => table(terminal, area, &tables::stripes(look)),
-        View::Keys => table(terminal, area, &tables::keys(look)),
+        View::Keys => keys(terminal, area, frame, look),
         View::Graphs => graphs(terminal, area, frame),
         View::Namespaces if is_wide => {
             let [charts, rest] = Layout::vertical([Constraint::Length(GRAPH), Constraint::Min(0)]).areas(area);
@@ -101,16 +103,29 @@ fn below(terminal: &mut Terminal<'_>, area: Rect, frame: &Frame<'_>, look: &Look
     }
 }
 
+/// The keys that are read most; without samples of reads, some keys.
+fn keys(terminal: &mut Terminal<'_>, area: Rect, frame: &Frame<'_>, look: &Look) {
+    match &frame.hottest {
+        Some(Ok(hottest)) => table(terminal, area, &tables::hot_keys(hottest)),
+        Some(Err(why)) => {
+            let mut page = Page { lines: Vec::new(), width: usize::from(area.width) };
+            page.text(why, Style::new().fg(Color::Red));
+            terminal.render_widget(Paragraph::new(page.lines), area);
+        }
+        None => table(terminal, area, &tables::keys(look)),
+    }
+}
+
 /// The table of namespaces, and below it the distributions.
 fn namespaces(terminal: &mut Terminal<'_>, area: Rect, frame: &Frame<'_>, look: &Look) {
     let mut shapes = Page { lines: Vec::new(), width: usize::from(area.width) };
     shapes.rule();
     frame.shapes(look).into_iter().for_each(|parts| shapes.add(parts, Style::new()));
     let height = u16::try_from(shapes.lines.len()).unwrap_or(u16::MAX);
-    let wanted = tables::namespaces(look).lines(usize::from(area.width)).len();
+    let wanted = tables::namespaces(look, frame.lately.as_ref()).lines(usize::from(area.width)).len();
     let rows = area.height.saturating_sub(height).clamp(2, u16::try_from(wanted).unwrap_or(u16::MAX).max(2));
     let [spaces, rest] = Layout::vertical([Constraint::Length(rows), Constraint::Min(0)]).areas(area);
-    table(terminal, spaces, &tables::namespaces(look));
+    table(terminal, spaces, &tables::namespaces(look, frame.lately.as_ref()));
     terminal.render_widget(Paragraph::new(shapes.lines), rest);
 }
 
@@ -212,7 +227,7 @@ mod tests {
     /// A cache with known contents, looked at twice.
     fn watched(dir: &tempfile::TempDir) -> Watch {
         let path = dir.path().join("web.cache");
-        let cache = Options::new().capacity(4 << 20).create(&path).expect("a cache");
+        let cache = Options::new().capacity(4 << 20).namespace_reads(true).create(&path).expect("a cache");
         let mut watch = Watch::new(Target::of(&path), Options::new(), u64::MAX);
         let start = Instant::now();
         watch.look(start);
@@ -252,9 +267,11 @@ mod tests {
             "leaving/s  unread 0   main 0   index 0   expired 0   deleted 0",
             "waiting/s  lock 0   busy 0   claim 0   retries 0   gave up 0",
             "wrong      repairs 0   dropped 0   to be checked 0 stripes",
-            "NAMESPACE                 ITEMS~",
-            "pages                        100",
-            "(none)                         1",
+            "staying    unread items 1.9 min   main ring turns in -",
+            "NAMESPACE               ITEMS~     BYTES~    HIT~  GETS/S~     AGE~ TTL LEFT~",
+            "pages                      100 ",
+            "(none)                       1",
+            "CREATION   1 ms ·   16 ms ·",
             "SIZE~      <64 B █   128 ·   256 ·   512 ████",
             "EXPIRES~   1 min █",
             "PROBE      get of a sampled key: p50 ",
@@ -296,7 +313,31 @@ mod tests {
         assert!(has(&keys, "pages · page 7") && has(&keys, "?[31mred"), "{}", keys.join("\n"));
         assert!(has(&drawn(&watch, View::Stripes, 80, 24), "REPAIRS"));
         assert!(has(&drawn(&watch, View::Graphs, 80, 40), "hit ratio %"));
-        assert!(has(&drawn(&watch, View::Help, 80, 24), "The screen locks nothing"));
+        assert!(has(&drawn(&watch, View::Help, 80, 24), "the screen locks nothing"));
+    }
+
+    #[test]
+    fn with_a_tap_the_keys_are_those_that_are_read_most() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("web.cache");
+        let cache = Options::new().capacity(4 << 20).samples(true).seed(5).create(&path).expect("a cache");
+        let mut watch = Watch::new(Target::of(&path), Options::new(), u64::MAX).tap();
+        let start = Instant::now();
+        cache.set("hot", "value").expect("stored");
+        for i in 0..8 {
+            watch.look(start + Duration::from_secs(i));
+            assert!(cache.contains("hot"));
+        }
+        watch.look(start + Duration::from_secs(9));
+        let lines = drawn(&watch, View::Keys, 80, 24);
+        let is_shown = |line: &String| line.starts_with("hot ") && line.ends_with("  100.0 %");
+        assert!(has(&lines, "KEYS READ MOST~") && lines.iter().any(is_shown), "{}", lines.join("\n"));
+        drop((watch, cache));
+        Options::new().destroy(&path).expect("destroyed");
+        let _without = Options::new().capacity(4 << 20).create(&path).expect("a cache");
+        let mut watch = Watch::new(Target::of(&path), Options::new(), u64::MAX).tap();
+        watch.look(start);
+        assert!(has(&drawn(&watch, View::Keys, 80, 24), "samples"), "why there are none");
     }
 
     #[test]

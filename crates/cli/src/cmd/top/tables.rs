@@ -3,8 +3,9 @@
 use kennel_harness::human::count;
 use kennel_harness::size::format_size;
 
-use super::watch::Look;
-use super::words::{number, span};
+use super::hot::HotKey;
+use super::watch::{Lately, Look, ReadRate};
+use super::words::{number, percent, span};
 
 /// A table. The first column is aligned to the left, the others to the right.
 pub struct Table {
@@ -44,21 +45,24 @@ fn fitted(text: &str, width: usize) -> String {
     format!("{cut:<width$}")
 }
 
-pub fn namespaces(look: &Look) -> Table {
+pub fn namespaces(look: &Look, lately: Option<&Lately<'_>>) -> Table {
     let all = look.sampled.namespaces.iter().map(|namespace| namespace.bytes).sum::<u64>().max(1);
     let row = |namespace: &crate::sampled::NamespaceShare| {
+        let reads = lately.and_then(|lately| lately.reads(namespace.name.as_deref()));
         vec![
             namespace.name.clone().unwrap_or_else(|| "(none)".to_owned()),
             number(namespace.items as f64),
             format_size(namespace.bytes),
-            format!("{:.1} %", namespace.bytes as f64 * 100.0 / all as f64),
+            percent(reads.and_then(ReadRate::hit_ratio)),
+            reads.map_or_else(|| "-".to_owned(), |reads| number(reads.gets())),
             span(namespace.age_ms),
             span(namespace.left_ms),
+            format!("{:.1} %", namespace.bytes as f64 * 100.0 / all as f64),
         ]
     };
     Table {
-        head: vec!["NAMESPACE", "ITEMS~", "BYTES~", "SHARE~", "AGE~", "TTL LEFT~"],
-        widths: vec![22, 9, 11, 8, 9, 10],
+        head: vec!["NAMESPACE", "ITEMS~", "BYTES~", "HIT~", "GETS/S~", "AGE~", "TTL LEFT~", "SHARE~"],
+        widths: vec![20, 9, 10, 7, 8, 8, 9, 8],
         rows: look.sampled.namespaces.iter().map(row).collect(),
     }
 }
@@ -94,8 +98,19 @@ pub fn stripes(look: &Look) -> Table {
     }
 }
 
+/// The keys that are read most.
+pub fn hot_keys(keys: &[HotKey]) -> Table {
+    let row = |hot: &HotKey| vec![shown(&hot.key), percent(Some(hot.share))];
+    Table { head: vec!["KEYS READ MOST~", "READS~"], widths: vec![70, 8], rows: keys.iter().map(row).collect() }
+}
+
+/// A stored key as text, with the name of its namespace set off.
+fn shown(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).replace('\0', " · ")
+}
+
 pub fn keys(look: &Look) -> Table {
-    let row = |key: &Vec<u8>| vec![String::from_utf8_lossy(key).replace('\0', " · ")];
+    let row = |key: &Vec<u8>| vec![shown(key)];
     Table { head: vec!["SOME KEYS~"], widths: vec![78], rows: look.sampled.keys.iter().map(row).collect() }
 }
 

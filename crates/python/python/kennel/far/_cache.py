@@ -31,8 +31,9 @@ from .._clock import now
 from .._create import BytesLike, as_bytes
 from .._errors import OwnClaim
 from .._log import not_stored
-from .._memoize import Seconds, seconds
+from .._times import Seconds, seconds
 from ._errors import FarError
+from ._memoize import FarMemoizing
 from ._wait import FIRST_PAUSE, LAST_PAUSE, sleeper_of_greenlet
 
 __all__ = ["FarCache"]
@@ -53,12 +54,12 @@ _creating: "contextvars.ContextVar[FrozenSet[Tuple[int, bytes]]]" = contextvars.
 Found = Tuple[Optional[bytes], "Optional[_kennel.FarCreation]"]
 
 
-class FarCache(_kennel.FarCache):
+class FarCache(_kennel.FarCache, FarMemoizing):
     """A server that many hosts share, Redis or Valkey, with a near cache for all processes of this host.
 
     Keys and values are bytes, and a ``str`` is encoded as UTF-8, as in :class:`kennel.Cache`; reads return ``bytes``. The
-    server stores them as they are, so other programs read and write them with any client. For objects use a serializer of
-    your own, or the backends :mod:`kennel.far.dogpile` and :mod:`kennel.far.django`.
+    server stores them as they are, so other programs read and write them with any client. For objects use :meth:`memoize`, a
+    serializer of your own, or the backends :mod:`kennel.far.dogpile` and :mod:`kennel.far.django`.
 
     A near hit takes no lock, makes no system call, and keeps the interpreter's lock. Every other call may ask the server,
     and releases it. Such a call lasts ``timeout`` at most; signals such as Ctrl-C are handled when it has returned. A
@@ -145,6 +146,12 @@ class FarCache(_kennel.FarCache):
         """The path of the near file, as it was given."""
         path: str = self._opened_with[2]
         return path
+
+    @property
+    def first_prefix(self) -> bytes:
+        """The first of the prefixes, as they were given. The keys of memoized functions begin with it."""
+        first: bytes = self._opened_with[1][0]
+        return first
 
     def call(self, command: Iterable[Union[BytesLike, int, float]], keys: Iterable[BytesLike] = ()) -> Any:
         """Executes any command of the server once, and returns its answer: bytes, a number, a bool, None, or a list.

@@ -51,6 +51,22 @@ module ActiveSupport
         end
       end
 
+      # Removes all entries that were written with one of these tags, for all processes:
+      #
+      #   Rails.cache.fetch("page:42", tags: ["user:7"]) { render }
+      #   Rails.cache.invalidate_tags("user:7")
+      #
+      # The option +namespace+ separates tags as it separates keys.
+      def invalidate_tags(*tags, namespace: nil)
+        options = merged_options(namespace ? { namespace: namespace } : nil)
+        tags.flatten!
+        instrument(:invalidate_tags, tags) do
+          local_cache&.clear
+          rescuing(nil) { @cache.invalidate_tags(names_of(tags, options)) }
+        end
+        nil
+      end
+
       def increment(name, amount = 1, options = nil)
         count(:increment, name, amount, options)
       end
@@ -95,7 +111,26 @@ module ActiveSupport
       end
 
       def read_entry(key, raw: false, **_options)
-        payload = rescuing(nil) { @cache.get(key) }
+        entry_of(rescuing(nil) { @cache.get(key) }, raw)
+      end
+
+      # Looks all keys up by one call.
+      def read_multi_entries(names, **options)
+        keys = names.to_h { |name| [name, normalize_key(name, options)] }
+        payloads = rescuing({}) { @cache.get_multi(keys.values) }
+        keys.each_with_object({}) do |(name, key), found|
+          entry = entry_of(payloads[key], options[:raw])
+          next if entry.nil?
+
+          if entry.expired?
+            delete_entry(key, **options)
+          elsif !entry.mismatched?(normalize_version(name, options))
+            found[name] = entry.value
+          end
+        end
+      end
+
+      def entry_of(payload, raw)
         return nil if payload.nil?
         return Entry.new(payload, compress: false) if raw || payload.b.match?(/\A\d+\z/)
 
@@ -106,15 +141,53 @@ module ActiveSupport
         deserialize_entry(payload.b)
       end
 
-      def write_entry(key, entry, raw: false, unless_exist: false, expires_in: nil, race_condition_ttl: nil, **options)
-        payload = raw ? entry.value.to_s : dump_entry(entry, options)
-        # Rails makes use of an entry for a while after it has expired.
-        kept = expires_in && expires_in.to_f + (race_condition_ttl.to_f.positive? ? 300 : 0)
+      def write_entry(key, entry, raw: false, unless_exist: false, tags: nil, **options)
+        payload = payload_of(entry, raw, options)
+        kept = kept(options)
         return rescuing(false) { @cache.delete(key); true } if kept && !kept.positive?
 
+        how = { ttl: kept, tags: names_of(tags, options) }
         rescuing(false) do
-          unless_exist ? @cache.add(key, payload, ttl: kept) : (@cache.set(key, payload, ttl: kept) && true)
+          unless_exist ? @cache.add(key, payload, **how) : (@cache.set(key, payload, **how) && true)
         end
+      end
+
+      # Stores all entries by one call.
+      def write_multi_entries(entries, **options)
+        kept = kept(options)
+        return super if options[:unless_exist] || (kept && !kept.positive?)
+
+        payloads = entries.transform_values { |entry| payload_of(entry, options[:raw], options) }
+        forget_here(entries.keys)
+        rescuing(nil) { @cache.set_multi(payloads, ttl: kept, tags: names_of(options[:tags], options)) }
+        entries
+      end
+
+      # Removes all entries by one call.
+      def delete_multi_entries(keys, **_options)
+        forget_here(keys)
+        rescuing(0) { @cache.delete_multi(keys) }
+      end
+
+      # Calls for many keys pass by the cache of one request, which must not keep what they change.
+      def forget_here(keys)
+        here = local_cache
+        keys.each { |key| here.delete_entry(key) } if here
+      end
+
+      # How long the file keeps an entry. Rails makes use of it for a while after it has expired.
+      def kept(options)
+        expires_in = options[:expires_in]
+        expires_in && expires_in.to_f + (options[:race_condition_ttl].to_f.positive? ? 300 : 0)
+      end
+
+      # The names of tags in the file.
+      def names_of(tags, options)
+        tags && Array(tags).map { |tag| namespace_key(tag.to_s, options) }
+      end
+
+      def payload_of(entry, raw, options)
+        raw ? entry.value.to_s : dump_entry(entry, options)
       end
 
       def dump_entry(entry, options)

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::round::{Outcome, Plan, Round};
 use super::worker::Task;
-use crate::cmd::far::server::{Keys, Server, ServerArgs, random_prefix};
+use crate::cmd::far::server::{Keys, Server, ServerArgs, TlsArgs, random_prefix};
 use crate::cmd::outcome::{AnyError, CliResult, hit_or_miss};
 use crate::output::{print_line, unless_reader_gone};
 use crate::time::parse_duration;
@@ -33,6 +33,8 @@ use crate::time::parse_duration;
 pub struct CheckArgs {
     #[command(flatten)]
     server: ServerArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// How many near files.
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=16))]
@@ -61,7 +63,7 @@ const MOST_SHOWN: usize = 20;
 pub fn run(args: &CheckArgs) -> CliResult {
     interrupt::watch()?;
     let url = args.server.url()?;
-    let server = Server::reach(&url)?;
+    let server = Server::reach(&url, &args.tls)?;
     let round_trip = server.round_trip;
     if round_trip * 5 > args.max_staleness {
         return Err(format!(
@@ -83,6 +85,7 @@ pub fn run(args: &CheckArgs) -> CliResult {
     ))?;
     let task = Task {
         url,
+        tls: args.tls.clone(),
         prefix,
         hosts: args.hosts,
         workers: args.workers,

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use kennel_far::history::{Dice, Load, Log, Worker};
-use kennel_far::{Far, Options};
+use kennel_far::Far;
+use kennel_far::history::{Dice, Load, Log, Worker, open_patiently};
 use serde::{Deserialize, Serialize};
 
+use crate::cmd::far::server::TlsArgs;
 use crate::cmd::far::workers::task;
 use crate::cmd::outcome::CliResult;
 
@@ -16,6 +17,7 @@ use crate::cmd::outcome::CliResult;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Task {
     pub url: String,
+    pub tls: TlsArgs,
     pub prefix: String,
     pub hosts: u64,
     /// Workers of each host. A process with a higher number only tracks.
@@ -30,11 +32,14 @@ pub struct Task {
 
 impl Task {
     fn open(&self) -> kennel_far::Result<Far> {
-        Options::new(&self.url)
+        let options = self
+            .tls
+            .options(&self.url)
             .prefix(self.prefix.as_str())
             .max_staleness(self.staleness)
-            .near(kennel::Options::new().capacity(1 << 20).stripes(4))
-            .open(&self.near)
+            .near(kennel::Options::new().capacity(1 << 20).stripes(4));
+        // The check stops processes, which may have the near file's opening lock.
+        open_patiently(&options, &self.near)
     }
 }
 

@@ -15,7 +15,7 @@ use kennel_harness::interrupt;
 use super::popularity::{KEYS, name, value};
 use super::tally::is_log;
 use super::worker::Task;
-use crate::cmd::far::server::Server;
+use crate::cmd::far::server::{Server, TlsArgs};
 use crate::cmd::far::workers::Worker;
 use crate::cmd::outcome::AnyError;
 use crate::output::print_line;
@@ -39,6 +39,7 @@ const BATCH: u64 = 500;
 
 pub struct Plan {
     pub url: String,
+    pub tls: TlsArgs,
     pub prefix: String,
     pub time: Duration,
     pub staleness: Duration,
@@ -133,6 +134,7 @@ impl<'a> Director<'a> {
         fs::File::create(&log)?;
         let task = Task {
             url: self.plan.url.clone(),
+            tls: self.plan.tls.clone(),
             prefix: self.plan.prefix.clone(),
             staleness: self.plan.staleness,
             near: self.near(host),

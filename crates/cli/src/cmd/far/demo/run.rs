@@ -12,7 +12,7 @@ use super::popularity::{KEYS, name};
 use super::report::Report;
 use super::server::{Server, program};
 use super::tally::tally;
-use crate::cmd::far::server::{Keys, Server as Reached, random_prefix};
+use crate::cmd::far::server::{Keys, Server as Reached, TlsArgs, random_prefix};
 use crate::cmd::outcome::{AnyError, CliResult, hit_or_miss};
 use crate::output::{print_line, unless_reader_gone, with_spinner};
 
@@ -38,6 +38,8 @@ pub struct DemoArgs {
     /// A single server that runs already. The keys of the demo begin with a random prefix, and are removed at the end.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// The seed of the random choices.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -54,7 +56,7 @@ pub fn run(args: &DemoArgs) -> CliResult {
         None => Some(Server::start(&program(args.server.as_deref())?, folder.path())?),
     };
     let url = args.url.clone().or_else(|| Some(started.as_ref()?.url.clone())).unwrap_or_default();
-    let reached = Reached::reach(&url)?;
+    let reached = Reached::reach(&url, &args.tls)?;
     let prefix = random_prefix("demo");
     print_line(format_args!(
         "{HOSTS} hosts, each a near file with four workers, read {KEYS} keys of one server.\nThe files are in {}. From \
@@ -64,7 +66,7 @@ pub fn run(args: &DemoArgs) -> CliResult {
     ))?;
     let keys = Keys::new(&reached, &prefix, (0..KEYS).map(|key| name(&prefix, key)));
     let time = Duration::from_secs(args.seconds);
-    let plan = Plan { url, prefix: prefix.clone(), time, staleness: STALENESS, seed: args.seed };
+    let plan = Plan { url, tls: args.tls.clone(), prefix: prefix.clone(), time, staleness: STALENESS, seed: args.seed };
     let outcome = Director::new(plan, &reached, folder.path()).run()?;
     drop(keys);
     let tally = with_spinner("Checking every read", || tally(folder.path(), STALENESS, &outcome.replaced))?;

@@ -6,12 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kennel_far::history::{Event, Kind, Log, now};
-use kennel_far::{Expiry, Far, Options};
+use kennel_far::{Expiry, Far};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 
 use super::popularity::{KEYS, Popularity, name, value, write_of};
+use crate::cmd::far::server::TlsArgs;
 use crate::cmd::far::workers::task;
 use crate::cmd::outcome::{AnyError, CliResult};
 
@@ -27,6 +28,7 @@ const AFTER_FAILURE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Task {
     pub url: String,
+    pub tls: TlsArgs,
     pub prefix: String,
     pub staleness: Duration,
     pub near: PathBuf,
@@ -38,14 +40,10 @@ pub struct Task {
     pub seed: u64,
 }
 
-/// The options of all workers of a host.
-pub fn options(url: &str, prefix: &str, staleness: Duration) -> Options {
-    Options::new(url).prefix(prefix).max_staleness(staleness).near(kennel::Options::new().capacity(8 << 20))
-}
-
 pub fn run_worker() -> CliResult {
     let task: Task = task()?;
-    let far = options(&task.url, &task.prefix, task.staleness).open(&task.near)?;
+    let options = task.tls.options(&task.url).prefix(task.prefix.as_str()).max_staleness(task.staleness);
+    let far = options.near(kennel::Options::new().capacity(8 << 20)).open(&task.near)?;
     let (log, rng) = (Log::open(&task.log)?, SmallRng::seed_from_u64(task.seed));
     let mut worker = Worker { task, far, log, rng, popularity: Popularity::new()? };
     let mut next = Instant::now();

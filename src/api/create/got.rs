@@ -1,0 +1,122 @@
+//! `get_or_create_item`: a value with its metadata, and how the caller came to it.
+
+use super::created::Created;
+use super::creation::{Claim, Lookup, Stored};
+use super::options::CreateOptions;
+use super::output::CreatorOutput;
+use super::purpose::ToCreate;
+use crate::api::acquire::{Acquire, Progress};
+use crate::api::cache::Cache;
+use crate::api::item::{Item, Stamp};
+use crate::api::waiting::run;
+use crate::error::Result;
+use crate::store::record::Metadata;
+
+/// How a caller came to a value: see [`Cache::get_or_create_item`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Source {
+    /// The cache had it.
+    Hit,
+    /// The cache had it, and it is stale. Another caller creates the new one, or the key rests after failures.
+    Stale,
+    /// This caller waited for another one, which created it.
+    Waited,
+    /// This caller created it, and it is stored.
+    Created,
+    /// This caller created it, and it is not stored: its key was written, deleted or invalidated meanwhile, the value was
+    /// refused or is too large, or the cache failed.
+    NotStored,
+    /// This caller's creator failed, and the cache had a stale value: see
+    /// [`CreateOptions::stale_if_error`](crate::CreateOptions::stale_if_error).
+    Failed,
+}
+
+/// A value with its metadata, and how the caller came to it: see [`Cache::get_or_create_item`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Got {
+    /// The value with its flags, its stamp and its times. A value that is not stored has the flags and the times that it
+    /// would have been stored with, and `Stamp(0)`, which no stored item has.
+    pub item: Item,
+    /// How the caller came to it.
+    pub source: Source,
+}
+
+impl Got {
+    pub(in crate::api) fn hit(item: Item, has_waited: bool) -> Self {
+        Self { item, source: if has_waited { Source::Waited } else { Source::Hit } }
+    }
+
+    /// What a creator made, and what became of it.
+    pub(in crate::api) fn created((item, stored): (Item, Result<Stored>)) -> Self {
+        Self { item, source: if matches!(stored, Ok(Stored::Yes(_))) { Source::Created } else { Source::NotStored } }
+    }
+
+    /// What was created without a claim, and is not stored.
+    pub(in crate::api) fn unclaimed(made: Created) -> Self {
+        let item = Item::made(made.into_value(), 0, Metadata::default(), Stamp(0), 0);
+        Self { item, source: Source::NotStored }
+    }
+
+    /// The stale value that takes the place of what a creator failed to make.
+    pub(in crate::api) fn failed(claim: Claim) -> Option<Self> {
+        claim.fail().map(|item| Self { item, source: Source::Failed })
+    }
+}
+
+impl Cache {
+    /// [`get_or_create`](Cache::get_or_create) that returns the value with its metadata, and how this caller came to it. So
+    /// a program can tell a client for how long it may keep the value, or count what was created.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// use kennel::{CreateOptions, Expiry, Source};
+    /// use std::time::Duration;
+    /// let how = CreateOptions::new().expiry(Expiry::After(Duration::from_secs(60)));
+    /// let page = cache.get_or_create_item("page", &how, || "<html>")?;
+    /// assert_eq!((page.source, &page.item.value[..]), (Source::Created, &b"<html>"[..]));
+    /// let again = cache.get_or_create_item("page", &how, || "<html>")?;
+    /// assert_eq!((again.source, again.item.id()), (Source::Hit, page.item.id()));
+    /// assert_eq!(again.item.expires, page.item.expires);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`get_or_create`](Cache::get_or_create).
+    pub fn get_or_create_item<R: CreatorOutput<Created>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> R,
+    ) -> Result<Got, R::Error> {
+        self.with_stored_key(key.as_ref(), |key| {
+            let (lookup, has_waited) = match self.lookup_at_hand(key, how) {
+                Some(lookup) => (lookup, false),
+                None => self.claim_for_item(key, &how.for_value())?,
+            };
+            match lookup {
+                Lookup::Hit(item) => Ok(Got::hit(item, has_waited)),
+                Lookup::Stale(item) => Ok(Got { item, source: Source::Stale }),
+                Lookup::Create(claim) => created(claim, create),
+                // A claim that needs a value finds no absence.
+                Lookup::Absent => create().into_result().map(Got::unclaimed),
+            }
+        })
+    }
+
+    fn claim_for_item(&self, key: &[u8], how: &CreateOptions) -> Result<(Lookup, bool)> {
+        let (mut caller, mut progress) = (self.caller(how), Progress::towards(ToCreate::new(how)?));
+        let mut acquire = Acquire::new(self, key, &mut progress, &mut caller);
+        let lookup = run(|| acquire.step())?;
+        Ok((lookup, progress.has_waited()))
+    }
+}
+
+fn created<R: CreatorOutput<Created>>(claim: Claim, create: impl FnOnce() -> R) -> Result<Got, R::Error> {
+    match create().into_result() {
+        Ok(made) => Ok(Got::created(claim.store_as_item(made))),
+        Err(error) => Got::failed(claim).ok_or(error),
+    }
+}

@@ -1,0 +1,148 @@
+//! Another size for a cache file that is in use.
+
+use super::cache::Cache;
+use super::stripe_lock::growing_wait;
+use super::waiting::Wait;
+use crate::error::{Error, Result};
+use crate::file::resize::{NewSizes, resize};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How [`Cache::resize`] does it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResizeOptions {
+    mean_item: Option<u64>,
+    wait: Wait,
+}
+
+impl ResizeOptions {
+    /// The mean item size that the file has, and up to 30 seconds for keys that are locked.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The expected mean size of key and value: see [`Options::mean_item`](crate::Options::mean_item). By default it stays
+    /// as it is.
+    #[must_use]
+    pub fn mean_item(mut self, bytes: u64) -> Self {
+        self.mean_item = Some(bytes);
+        self
+    }
+
+    /// How long to wait for the end of all [locks](Cache::lock) of keys, which cannot move to another file.
+    #[must_use]
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+}
+
+/// What [`Cache::resize`] has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Resized {
+    /// Capacity before, in bytes.
+    pub capacity_before: u64,
+    /// Capacity now, in bytes.
+    pub capacity: u64,
+    /// Number of items before. Expired ones count until their memory is needed.
+    pub items_before: u64,
+    /// Number of items that the new file holds.
+    pub items: u64,
+    /// Creations that were in progress. Their values were not stored.
+    pub voided: u64,
+    /// How long all of it took.
+    pub took: Duration,
+    /// How long writers had to wait.
+    pub closed_for: Duration,
+}
+
+impl Cache {
+    /// Gives the file another capacity while all processes go on using it. A new file gets the items, namespaces, counters
+    /// and invalidations of the old one, and takes its place; all handles of all processes switch to it at their next call.
+    ///
+    /// Reads do not miss because of it. Writers wait for some milliseconds at the end. If not all items fit, the most used
+    /// ones are kept. Stamps stay, so that near copies and [`compare_and_swap`](Cache::compare_and_swap) go on. Creations in
+    /// progress are voided: their callers get their values, which are not stored. The call waits until no key is
+    /// [locked](Cache::lock). Both files exist until the last process has switched, so there must be room for both.
+    ///
+    /// The number of stripes and of lock regions follow the capacity as in a new file, unless they were chosen otherwise
+    /// when the file was created. The largest item changes with the size of a stripe.
+    ///
+    /// If the process is killed, the file is as it was. Programs that open the file with a capacity of their own get
+    /// [`Mismatch`](Error::Mismatch) from then on, at their next start: change their configuration, too.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().capacity(1 << 20).create(dir.path().join("cache"))?;
+    /// use kennel::ResizeOptions;
+    /// cache.set("greeting", "hello")?;
+    /// let resized = cache.resize(8 << 20, &ResizeOptions::new())?;
+    /// assert_eq!((resized.capacity, resized.items), (8 << 20, 1));
+    /// assert_eq!(cache.get("greeting").as_deref(), Some(&b"hello"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`NotResized`](Error::NotResized) if keys stay locked, if another process resizes the file, if this process cannot
+    /// give the new file the owner, group and mode of the old one, and with strategy `none`;
+    /// [`BadOption`](Error::BadOption) for sizes that no file can have; [`NoSpace`](Error::NoSpace);
+    /// [`Busy`](Error::Busy) if a stripe stays locked; and the errors of [`set`](Cache::set). After any error the file is
+    /// as it was.
+    pub fn resize(&self, capacity: u64, how: &ResizeOptions) -> Result<Resized> {
+        let began = Instant::now();
+        let until = match how.wait {
+            Wait::Forever => None,
+            wait => wait.deadline(began),
+        };
+        let old = Arc::clone(&*self.current()?);
+        let done = resize(&old, &NewSizes { capacity, mean_item: how.mean_item, until })?;
+        drop(old);
+        // The old file is freed as soon as possible.
+        drop(self.current());
+        Ok(Resized {
+            capacity_before: done.before.capacity,
+            capacity: done.after.capacity,
+            items_before: done.items.0,
+            items: done.items.1,
+            voided: done.voided,
+            took: began.elapsed(),
+            closed_for: done.closed_for,
+        })
+    }
+
+    /// Calls `write`, and again if it found the file closed, until the file is open or has a successor.
+    #[inline(always)]
+    pub(super) fn while_open<R>(&self, mut write: impl FnMut() -> Result<R>) -> Result<R> {
+        match write() {
+            Ok(done) => Ok(done),
+            Err(error) => self.once_open(error, &mut write),
+        }
+    }
+
+    /// [`while_open`](Self::while_open) after a `write` with this error, which may be another one.
+    #[cold]
+    #[inline(never)]
+    fn once_open<R>(&self, error: Error, write: &mut dyn FnMut() -> Result<R>) -> Result<R> {
+        if !error.says_closed() {
+            return Err(error);
+        }
+        let (began, mut last) = (Instant::now(), error);
+        for attempt in 0.. {
+            let left = self.lock_wait.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            std::thread::sleep(growing_wait(attempt).min(left));
+            match write() {
+                Err(error) if error.says_closed() => last = error,
+                done => return done,
+            }
+        }
+        Err(match last {
+            Error::Busy { stripe, .. } => Error::Busy { stripe, waited: self.lock_wait },
+            error => error,
+        })
+    }
+}

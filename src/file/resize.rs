@@ -1,0 +1,452 @@
+//! Another size for a file that is in use: a new file gets what the old one holds, and takes its place.
+//!
+//! ```text
+//! claim     the header names this member as the resizer
+//! copy      all records, then again what changed meanwhile; readers and writers go on, writers that are faster than the
+//!           copy from one stripe's lock to the next
+//! wait      until no key is locked: a lock is a claim, and claims cannot move
+//! lock      the opening lock: nobody opens, replaces or destroys the file from here on
+//! close     writers wait from here on
+//! pass      each stripe's lock, so that no writer is at work; copy what changed since
+//! copy      namespaces, counters, stamps, epochs
+//! sync      the new file
+//! mark      the old file is replaced: every call looks at the path from here on
+//! name      the new file takes the place of the old one
+//! ```
+//!
+//! *The mark comes before the name.* A read that finds no mark belongs to a time before the new file had its name, so
+//! before anybody could write to it. A read that finds the mark looks at the path: while that leads to the old file, its
+//! content is the current one, and nobody changes it.
+//!
+//! A death before the name leaves the old file, perhaps closed and marked. The next writer, or the next process that opens
+//! the file, proves the resizer dead and takes that back: see `resizer.rs`.
+
+use super::attached::{AttachedFile, Membership};
+use super::create::Creation;
+use super::flush::{lock, lock_error};
+use super::header::{FileIdentity, FileParams};
+use super::notes::Life;
+use super::place::{DataLock, held_too_long};
+use super::resizer::{Resizer, take_back};
+use super::settings::Settings;
+use super::tidy::tidy;
+use crate::error::{Error, Result};
+use crate::fault::{Fault, injected};
+use crate::platform::{self, NewFile};
+use crate::shm::Memory;
+use crate::shm::layout::{HEADER_LEN, Shape};
+use crate::shm::mapping::Mapping;
+use crate::store::HeaderWords;
+use crate::store::counters::MemberCount;
+use crate::store::stripe_guard::StripeGuard;
+use crate::store::transfer::Transfer;
+use crate::sync::clock::monotonic_ms;
+use crate::sync::fork;
+use crate::sync::locks::{LockError, LockStrategy, RegionGuard};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+use std::time::{Duration, Instant};
+
+/// Few enough changed buckets to copy while writers wait.
+const FEW_CHANGED: u64 = 256;
+/// How long a stripe's lock is held at a time, before the file is closed.
+const LONGEST_HOLD: Duration = Duration::from_millis(2);
+/// How long the locks of all stripes together may take once the file is closed.
+const CLOSED_WAIT: Duration = Duration::from_millis(50);
+/// How often the file is closed in vain before the resize gives up.
+const CLOSINGS: u32 = 10;
+/// The pause between two looks at the keys that are locked.
+const LOCKS_PAUSE: Duration = Duration::from_millis(10);
+
+/// What a file is to become.
+pub(crate) struct NewSizes {
+    pub capacity: u64,
+    pub mean_item: Option<u64>,
+    /// When to give up if keys are still locked; `None`: never.
+    pub until: Option<Instant>,
+}
+
+/// What became of it.
+pub(crate) struct Outcome {
+    pub before: Shape,
+    pub after: Shape,
+    /// Records before and after.
+    pub items: (u64, u64),
+    /// Creations that were in progress.
+    pub voided: u64,
+    /// How long writers had to wait.
+    pub closed_for: Duration,
+}
+
+/// Gives a file other sizes.
+pub(crate) fn resize(old: &Arc<AttachedFile>, sizes: &NewSizes) -> Result<Outcome> {
+    let resized = try_resize(old, sizes);
+    if resized.is_err() {
+        // The locks of the new file, which is gone.
+        tidy(&old.real, old.settings.trust);
+    }
+    resized
+}
+
+fn try_resize(old: &Arc<AttachedFile>, sizes: &NewSizes) -> Result<Outcome> {
+    let joined = old.member()?;
+    if let LockStrategy::None = old.settings.locks {
+        return Err(not_resized(old, "strategy `none` has no locks, so writers cannot be kept away meanwhile"));
+    }
+    let turn = Turn::take(old, joined)?;
+    let (settings, fixed) = turn.plan(sizes)?;
+    let creation = Creation::of_successor(&old.real, &settings, fixed, FileIdentity::load(&old.store.mem).lineage)?;
+    let (mut file, mut new) = creation.begin()?;
+    turn.must_admit_the_same(&file)?;
+    old.settle_settings(&mut new);
+    let who = new.member()?.who;
+    let mut transfer = Transfer::new(&old.store, &new.store, &old.settings.time, &who);
+    turn.settle()?;
+    transfer.copy_all().map_err(Error::io("copy", &old.real))?;
+    let mut is_slow = turn.catch_up(&mut transfer, false)?;
+    // What is on the device already need not be written while writers wait.
+    new.store.mem.sync(0, new.geometry().file_len).map_err(Error::io("write", &old.real))?;
+    let mut closings = 0;
+    let mut done = loop {
+        turn.wait_for_key_locks(sizes.until)?;
+        // All the waiting until here took its time.
+        is_slow = turn.catch_up(&mut transfer, is_slow)?;
+        match turn.replace(&creation, &mut file, &new, &mut transfer)? {
+            Attempt::Done(done) => break done,
+            Attempt::KeyLocked if is_over(sizes.until) => return Err(not_resized(old, "keys are locked all the time")),
+            Attempt::KeyLocked => {}
+            Attempt::StripeLocked(stripe, error) => {
+                closings += 1;
+                if closings == CLOSINGS {
+                    return Err(lock_error(old, stripe, CLOSED_WAIT, error));
+                }
+            }
+        }
+    };
+    drop(transfer);
+    done.items.1 = (0..new.geometry().shape.stripes).map(|stripe| new.store.live(stripe)).sum();
+    done.after = new.geometry().shape;
+    turn.end(new, &mut done);
+    Ok(done)
+}
+
+/// Repeats a pass over changed buckets while each finds at most half as many as the one before, until it finds few;
+/// returns how many the last one found.
+fn while_fewer(mut pass: impl FnMut() -> Result<u64>) -> Result<u64> {
+    let mut last = u64::MAX;
+    loop {
+        let changed = pass()?;
+        if changed <= FEW_CHANGED || changed > last / 2 {
+            return Ok(changed);
+        }
+        last = changed;
+    }
+}
+
+fn is_over(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() >= until)
+}
+
+fn not_resized(old: &AttachedFile, why: impl Into<String>) -> Error {
+    Error::NotResized { path: old.real.clone(), why: why.into() }
+}
+
+/// One attempt to close and replace the file.
+enum Attempt {
+    Done(Outcome),
+    /// A key was locked after all.
+    KeyLocked,
+    /// A stripe stayed locked.
+    StripeLocked(u32, LockError),
+}
+
+/// The claim of this member to resize its file.
+struct Turn<'a> {
+    old: &'a Arc<AttachedFile>,
+    joined: &'a Membership,
+    /// The name of this member in the header.
+    name: u64,
+    generation: u32,
+}
+
+impl<'a> Turn<'a> {
+    fn take(old: &'a Arc<AttachedFile>, joined: &'a Membership) -> Result<Self> {
+        let name = old.owner(joined, 0).member;
+        let _lock = opening_lock(old)?;
+        must_be_in_place(old)?;
+        let words = old.words();
+        if words.resizer() != 0 {
+            // The name of this process is that of another of its threads.
+            let is_ours = words.resizer() == name;
+            let has_leases = old.settings.locks.is_shared();
+            let resizer = Resizer::of(&old.store.mem, old.geometry(), &old.real, has_leases)?;
+            let stays_closed = injected(Fault::LeftClosed) && words.is_closed();
+            if is_ours || matches!(resizer, Resizer::Alive) || stays_closed {
+                return Err(not_resized(old, "it is being resized already"));
+            }
+            take_back(&old.store.mem).map_err(Error::io("open to writers", &old.real))?;
+        }
+        words.set_resizer(name);
+        Ok(Self { old, joined, name, generation: fork::generation() })
+    }
+
+    /// The settings and the fixed parameters of the new file.
+    fn plan(&self, sizes: &NewSizes) -> Result<(Settings, FileParams)> {
+        let old = self.old;
+        let mut page = vec![0; HEADER_LEN as usize];
+        old.store.mem.copy_out(0, &mut page);
+        let fixed = FileParams::parse(&page, old.geometry().file_len, &old.real)?;
+        let mode = platform::mode(&self.old_file()?.metadata().map_err(Error::io("examine", &old.real))?);
+        let settings = Settings { mode, ..old.settings.clone() };
+        let settings = settings.resized(&old.geometry().shape, sizes.capacity, sizes.mean_item);
+        let geometry = settings.geometry()?;
+        Ok((settings, FileParams { geometry, ..fixed }))
+    }
+
+    fn old_file(&self) -> Result<&std::fs::File> {
+        let why = "the program has closed the descriptor of the file";
+        self.old.data.get().ok_or_else(|| not_resized(self.old, why))
+    }
+
+    /// Returns an error unless the new file has the owner, group, mode and attributes of the old one.
+    fn must_admit_the_same(&self, new: &NewFile) -> Result<()> {
+        let (old, refused) = (self.old_file()?, |why: String| not_resized(self.old, why));
+        let copied = platform::copy_attributes(old, &new.file);
+        copied.map_err(|error| refused(format!("its extended attributes cannot be copied: {error}")))?;
+        let other = platform::other_access(old, &new.file).map_err(Error::io("examine", &self.old.real))?;
+        other.map_or(Ok(()), |why| Err(refused(format!("{why}; resize it as the user and group that it belongs to"))))
+    }
+
+    /// Completes what dead holders left in any stripe, and checks those that are from before a crash.
+    fn settle(&self) -> Result<()> {
+        for stripe in 0..self.old.geometry().shape.stripes {
+            let guard = lock(self.old, stripe)?;
+            self.enter(stripe, guard)?;
+        }
+        Ok(())
+    }
+
+    fn enter<'g>(&'g self, stripe: u32, lock: RegionGuard<'g>) -> Result<StripeGuard<'g, Mapping>> {
+        let (old, who) = (self.old, &self.joined.who);
+        StripeGuard::enter_as_resizer(&old.store, stripe, &old.settings.time, who, lock)
+            .map_err(Error::io("mark as written", &old.real))
+    }
+
+    /// Copies what has changed since it was copied, until little has. If writers change more than the copy can follow, it
+    /// goes on under the lock of one stripe after the other: a writer that meets it waits, and changes nothing meanwhile.
+    /// Returns whether it had to, and `is_slow` says that it must from the first pass on.
+    fn catch_up(&self, transfer: &mut Transfer<'_, Mapping, Mapping>, is_slow: bool) -> Result<bool> {
+        let without_lock = |transfer: &mut Transfer<'_, Mapping, Mapping>| {
+            transfer.copy_changed().map_err(Error::io("copy", &self.old.real))
+        };
+        if !is_slow && while_fewer(|| without_lock(transfer))? <= FEW_CHANGED {
+            return Ok(false);
+        }
+        while_fewer(|| self.copy_locked(transfer))?;
+        Ok(true)
+    }
+
+    /// Copies the changed buckets of each stripe under its lock; returns how many there were.
+    fn copy_locked(&self, transfer: &mut Transfer<'_, Mapping, Mapping>) -> Result<u64> {
+        let mut changed = 0;
+        for stripe in 0..self.old.geometry().shape.stripes {
+            let mut bucket = 0;
+            while bucket < self.old.geometry().buckets {
+                let guard = self.enter(stripe, lock(self.old, stripe)?)?;
+                let began = Instant::now();
+                let copied = transfer.copy_locked(&guard, &mut bucket, || began.elapsed() >= LONGEST_HOLD);
+                changed += copied.map_err(Error::io("copy", &self.old.real))?;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Waits until no key is locked. Locks of dead owners end here.
+    fn wait_for_key_locks(&self, until: Option<Instant>) -> Result<()> {
+        let (me, began) = (self.old.owner(self.joined, 0), Instant::now());
+        let mut dead = Vec::new();
+        loop {
+            let mut locked = 0;
+            for stripe in 0..self.old.geometry().shape.stripes {
+                if !self.old.store.has_held_locks(stripe) {
+                    continue;
+                }
+                let held = self.enter(stripe, lock(self.old, stripe)?)?.held_locks(monotonic_ms(), &dead);
+                locked += held.len();
+                for (claim_id, owner) in held {
+                    if self.old.test_owner(me, &claim_id, owner)? == Life::Dead && !dead.contains(&owner.member) {
+                        dead.push(owner.member);
+                    }
+                }
+            }
+            if locked == 0 {
+                return Ok(());
+            }
+            if is_over(until) {
+                let keys = if locked == 1 { "1 key is".into() } else { format!("{locked} keys are") };
+                let waited = began.elapsed();
+                return Err(not_resized(self.old, format!("{keys} still locked after {waited:?}")));
+            }
+            std::thread::sleep(LOCKS_PAUSE);
+        }
+    }
+
+    /// Closes the file, copies the rest, and gives the new file the old one's place.
+    fn replace(
+        &self,
+        creation: &Creation<'_>,
+        file: &mut NewFile,
+        new: &AttachedFile,
+        transfer: &mut Transfer<'_, Mapping, Mapping>,
+    ) -> Result<Attempt> {
+        let old = self.old;
+        // A stopped process must not keep all writers waiting: so a first pass, before they have to.
+        for stripe in 0..old.geometry().shape.stripes {
+            drop(lock(old, stripe)?);
+        }
+        let root_lock = creation.hold_place()?;
+        let _lock = opening_lock(old)?;
+        must_be_in_place(old)?;
+        if old.words().resizer() != self.name {
+            return Err(not_resized(old, "another process has begun to resize it"));
+        }
+        let items: u64 = (0..old.geometry().shape.stripes).map(|stripe| old.store.live(stripe)).sum();
+        let closed = Closed::close(old)?;
+        if let Some(attempt) = self.pass(transfer)? {
+            return Ok(attempt);
+        }
+        transfer.copy_areas().map_err(Error::io("copy", &old.real))?;
+        self.sync(new)?;
+        must_be_in_place(old)?;
+        old.words().set_replaced_mark(old.settings.random()? | 1);
+        // A reader that finds the new file at the path finds the mark, too.
+        fence(Ordering::SeqCst);
+        creation.finish(file, &root_lock)?;
+        let closed_for = closed.keep();
+        let shape = old.geometry().shape;
+        Ok(Attempt::Done(Outcome { before: shape, after: shape, items: (items, 0), voided: 0, closed_for }))
+    }
+
+    /// Passes all stripes of the closed file: then no writer is at work, and nothing changes any more.
+    fn pass(&self, transfer: &mut Transfer<'_, Mapping, Mapping>) -> Result<Option<Attempt>> {
+        let (old, mut left) = (self.old, CLOSED_WAIT);
+        for stripe in 0..old.geometry().shape.stripes {
+            let began = Instant::now();
+            let guard = match old.lock(self.joined, stripe, left) {
+                Ok(lock) => self.enter(stripe, lock)?,
+                Err(error) => return Ok(Some(Attempt::StripeLocked(stripe, error))),
+            };
+            left = left.saturating_sub(began.elapsed());
+            if old.store.has_held_locks(stripe) {
+                return Ok(Some(Attempt::KeyLocked));
+            }
+            transfer.finish_stripe(&guard).map_err(Error::io("copy", &old.real))?;
+        }
+        Ok(None)
+    }
+
+    /// Writes the new file to the device. It is marked as flushed if the old one was.
+    fn sync(&self, new: &AttachedFile) -> Result<()> {
+        let (mem, failed) = (&new.store.mem, || Error::io("write", &self.old.real));
+        mem.sync(0, new.geometry().file_len).map_err(failed())?;
+        if self.old.words().was_flushed() {
+            HeaderWords(mem).set_flushed();
+            mem.sync(0, HEADER_LEN).map_err(failed())?;
+        }
+        Ok(())
+    }
+
+    /// What follows after the new file has its name. The old one stays closed, and keeps the name of its resizer.
+    fn end(self, new: AttachedFile, done: &mut Outcome) {
+        let old = self.old;
+        done.voided = (0..old.geometry().shape.stripes).map(|stripe| old.store.void_creations(stripe)).sum();
+        new.store.count_for_nobody(MemberCount::Voided, done.voided);
+        let _ = old.next.set(Arc::new(new));
+        let parent = old.real.parent().unwrap_or(Path::new("/"));
+        // The switch has happened. If the name does not survive a loss of power, the old file does.
+        let _ = platform::sync_directory(parent);
+        std::mem::forget(self);
+        tidy(&old.real, old.settings.trust);
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.generation == fork::generation() && self.old.words().resizer() == self.name {
+            self.old.words().set_resizer(0);
+        }
+    }
+}
+
+/// The opening lock of a file that is in use; `None` if this process keeps it anyway.
+fn opening_lock(old: &AttachedFile) -> Result<Option<DataLock>> {
+    if old.keeps_data_lock() {
+        return Ok(None);
+    }
+    let lock = DataLock::take_again(&old.data, &old.real, old.settings.lock_wait)?;
+    lock.map(Some).ok_or_else(|| held_too_long(&old.real, &old.settings))
+}
+
+/// Returns an error unless the path leads to the file, and nobody is about to change that.
+fn must_be_in_place(old: &AttachedFile) -> Result<()> {
+    if old.is_replaced() || !old.is_named()? {
+        return Err(not_resized(old, "it was replaced, or removed from its path, meanwhile"));
+    }
+    Ok(())
+}
+
+/// A closed file. It is opened to writers again unless it was replaced.
+struct Closed<'a> {
+    old: &'a AttachedFile,
+    generation: u32,
+    since: Instant,
+}
+
+impl<'a> Closed<'a> {
+    fn close(old: &'a AttachedFile) -> Result<Self> {
+        let (generation, since) = (fork::generation(), Instant::now());
+        old.store.close().map_err(Error::io("close", &old.real))?;
+        Ok(Self { old, generation, since })
+    }
+
+    /// Leaves the file closed; returns for how long it was closed before it was replaced.
+    fn keep(self) -> Duration {
+        let closed_for = self.since.elapsed();
+        std::mem::forget(self);
+        closed_for
+    }
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        if self.generation == fork::generation() {
+            // On an error the file stays closed until another process takes that back.
+            let _ = take_back(&self.old.store.mem);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many passes there are if they find these numbers of changed buckets, and what the last one found.
+    fn passes(found: &[u64]) -> (usize, u64) {
+        let mut passes = 0;
+        let last = while_fewer(|| {
+            passes += 1;
+            Ok(found[passes - 1])
+        });
+        (passes, last.unwrap())
+    }
+
+    #[test]
+    fn passes_end_when_they_find_little_or_no_fewer() {
+        assert_eq!(passes(&[FEW_CHANGED]), (1, FEW_CHANGED));
+        assert_eq!(passes(&[100_000, 40_000, 3_000, 100]), (4, 100));
+        // Writers that are faster than the copy.
+        assert_eq!(passes(&[100_000, 90_000]), (2, 90_000));
+        assert_eq!(passes(&[100_000, 20_000, 10_001]), (3, 10_001));
+    }
+}
