@@ -8,6 +8,9 @@ use crate::file::resize::{NewSizes, resize};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Changed buckets that are copied before a closed file is opened again: some milliseconds.
+const CLOSED_COPIES: u64 = 2048;
+
 /// How [`Cache::resize`] does it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResizeOptions {
@@ -54,7 +57,7 @@ pub struct Resized {
     pub voided: u64,
     /// How long all of it took.
     pub took: Duration,
-    /// How long writers had to wait.
+    /// The longest time for which the file was closed to writers. It may have been closed several times.
     pub closed_for: Duration,
 }
 
@@ -62,7 +65,8 @@ impl Cache {
     /// Gives the file another capacity while all processes go on using it. A new file gets the items, namespaces, counters
     /// and invalidations of the old one, and takes its place; all handles of all processes switch to it at their next call.
     ///
-    /// Reads do not miss because of it. Writers wait for some milliseconds at the end. If not all items fit, the most used
+    /// Reads do not miss because of it. Writers wait for some milliseconds at the end; beside writers that never pause, many
+    /// times in turn. If not all items fit, the most used
     /// ones are kept. Stamps stay, so that near copies and [`compare_and_swap`](Cache::compare_and_swap) go on. Creations in
     /// progress are voided: their callers get their values, which are not stored. The call waits until no key is
     /// [locked](Cache::lock). Both files exist until the last process has switched, so there must be room for both.
@@ -91,13 +95,17 @@ impl Cache {
     /// [`Busy`](Error::Busy) if a stripe stays locked; and the errors of [`set`](Cache::set). After any error the file is
     /// as it was.
     pub fn resize(&self, capacity: u64, how: &ResizeOptions) -> Result<Resized> {
+        self.resize_in_rounds(capacity, how, CLOSED_COPIES)
+    }
+
+    fn resize_in_rounds(&self, capacity: u64, how: &ResizeOptions, closed_copies: u64) -> Result<Resized> {
         let began = Instant::now();
         let until = match how.wait {
             Wait::Forever => None,
             wait => wait.deadline(began),
         };
         let old = Arc::clone(&*self.current()?);
-        let done = resize(&old, &NewSizes { capacity, mean_item: how.mean_item, until })?;
+        let done = resize(&old, &NewSizes { capacity, mean_item: how.mean_item, until, closed_copies })?;
         drop(old);
         // The old file is freed as soon as possible.
         drop(self.current());
@@ -144,5 +152,53 @@ impl Cache {
             Error::Busy { stripe, .. } => Error::Busy { stripe, waited: self.lock_wait },
             error => error,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    const KEYS: u32 = 100;
+    const MIB: u64 = 1 << 20;
+
+    /// Writes to its own keys without a pause, and finds in them what it wrote.
+    fn write_until(stop: &AtomicBool, cache: &Cache, first: u32) {
+        let mut last = [0; KEYS as usize];
+        for round in 1.. {
+            for (key, value) in (first..).zip(&mut last) {
+                let found =
+                    cache.get(key.to_le_bytes()).map_or(0, |value| String::from_utf8_lossy(&value).parse().unwrap());
+                assert_eq!(found, *value, "key {key}");
+                cache.set(key.to_le_bytes(), round.to_string()).unwrap();
+                *value = round;
+            }
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_between_two_rounds_is_copied_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Options::new().capacity(4 * MIB).stripes(4).create(folder.path().join("cache")).unwrap();
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let writers = [0, KEYS].map(|first| {
+                scope.spawn({
+                    let (cache, stop) = (&cache, &stop);
+                    move || write_until(stop, cache, first)
+                })
+            });
+            // So few that it takes many rounds.
+            let resized = [8, 4].map(|size| cache.resize_in_rounds(size * MIB, &ResizeOptions::new(), 4));
+            stop.store(true, Ordering::Relaxed);
+            assert!(resized.iter().all(Result::is_ok), "{resized:?}");
+            writers.into_iter().for_each(|writer| writer.join().unwrap());
+        });
     }
 }

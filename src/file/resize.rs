@@ -7,7 +7,8 @@
 //! wait      until no key is locked: a lock is a claim, and claims cannot move
 //! lock      the opening lock: nobody opens, replaces or destroys the file from here on
 //! close     writers wait from here on
-//! pass      each stripe's lock, so that no writer is at work; copy what changed since
+//! pass      each stripe's lock, so that no writer is at work; copy what changed since; if that is much, open the file for a
+//!           moment and close it again
 //! copy      namespaces, counters, stamps, epochs
 //! sync      the new file
 //! mark      the old file is replaced: every call looks at the path from here on
@@ -54,8 +55,13 @@ const FEW_CHANGED: u64 = 256;
 const LONGEST_HOLD: Duration = Duration::from_millis(2);
 /// How long the locks of all stripes together may take once the file is closed.
 const CLOSED_WAIT: Duration = Duration::from_millis(50);
-/// How often the file is closed in vain before the resize gives up.
+/// How often the file is closed in vain, because a stripe stays locked, before the resize gives up.
 const CLOSINGS: u32 = 10;
+/// After so many rounds each of the next ones copies twice as much, so that there is an end beside writers that change more
+/// in the meantime.
+const ROUNDS: u32 = 64;
+/// How long writers may write before the file is closed again. A writer that waits looks at it once a millisecond.
+const OPEN_FOR: Duration = Duration::from_millis(3);
 /// The pause between two looks at the keys that are locked.
 const LOCKS_PAUSE: Duration = Duration::from_millis(10);
 
@@ -65,6 +71,8 @@ pub(crate) struct NewSizes {
     pub mean_item: Option<u64>,
     /// When to give up if keys are still locked; `None`: never.
     pub until: Option<Instant>,
+    /// How many changed buckets are copied before the file is opened to writers for a moment, if more are left.
+    pub closed_copies: u64,
 }
 
 /// What became of it.
@@ -75,7 +83,7 @@ pub(crate) struct Outcome {
     pub items: (u64, u64),
     /// Creations that were in progress.
     pub voided: u64,
-    /// How long writers had to wait.
+    /// The longest time for which writers had to wait.
     pub closed_for: Duration,
 }
 
@@ -107,12 +115,12 @@ fn try_resize(old: &Arc<AttachedFile>, sizes: &NewSizes) -> Result<Outcome> {
     let mut is_slow = turn.catch_up(&mut transfer, false)?;
     // What is on the device already need not be written while writers wait.
     new.store.mem.sync(0, new.geometry().file_len).map_err(Error::io("write", &old.real))?;
-    let mut closings = 0;
+    let (mut closings, mut rounds) = (0, Rounds::of(sizes.closed_copies));
     let mut done = loop {
         turn.wait_for_key_locks(sizes.until)?;
         // All the waiting until here took its time.
         is_slow = turn.catch_up(&mut transfer, is_slow)?;
-        match turn.replace(&creation, &mut file, &new, &mut transfer)? {
+        match turn.replace(&creation, &mut file, &new, &mut transfer, &mut rounds)? {
             Attempt::Done(done) => break done,
             Attempt::KeyLocked if is_over(sizes.until) => return Err(not_resized(old, "keys are locked all the time")),
             Attempt::KeyLocked => {}
@@ -159,6 +167,37 @@ enum Attempt {
     KeyLocked,
     /// A stripe stayed locked.
     StripeLocked(u32, LockError),
+}
+
+/// What became of a pass over the stripes of a closed file.
+enum Pass {
+    /// All stripes are copied: nothing changes any more.
+    Whole,
+    /// There is more to copy than writers should wait for.
+    MoreChanged,
+    Ended(Attempt),
+}
+
+/// How far the copy of a file has come that is closed several times.
+struct Rounds {
+    /// How many changed buckets the first round copies at most.
+    copies: u64,
+    done: u32,
+    /// The stripe that the next round begins with.
+    first: u32,
+    /// The longest time for which the file was closed.
+    longest: Duration,
+}
+
+impl Rounds {
+    fn of(copies: u64) -> Self {
+        Self { copies, done: 0, first: 0, longest: Duration::ZERO }
+    }
+
+    /// How many changed buckets the next round copies at most.
+    fn copies(&self) -> u64 {
+        self.copies.saturating_mul(2u64.saturating_pow(self.done / ROUNDS))
+    }
 }
 
 /// The claim of this member to resize its file.
@@ -299,12 +338,32 @@ impl<'a> Turn<'a> {
         file: &mut NewFile,
         new: &AttachedFile,
         transfer: &mut Transfer<'_, Mapping, Mapping>,
+        rounds: &mut Rounds,
     ) -> Result<Attempt> {
         let old = self.old;
         // A stopped process must not keep all writers waiting: so a first pass, before they have to.
         for stripe in 0..old.geometry().shape.stripes {
             drop(lock(old, stripe)?);
         }
+        loop {
+            if let Some(attempt) = self.close_and_replace(creation, file, new, transfer, rounds)? {
+                return Ok(attempt);
+            }
+            std::thread::sleep(OPEN_FOR);
+        }
+    }
+
+    /// One round of [`replace`](Self::replace); `None`: another one follows.
+    fn close_and_replace(
+        &self,
+        creation: &Creation<'_>,
+        file: &mut NewFile,
+        new: &AttachedFile,
+        transfer: &mut Transfer<'_, Mapping, Mapping>,
+        rounds: &mut Rounds,
+    ) -> Result<Option<Attempt>> {
+        let old = self.old;
+        // Whoever opens the file need not wait until the last round.
         let root_lock = creation.hold_place()?;
         let _lock = opening_lock(old)?;
         must_be_in_place(old)?;
@@ -313,8 +372,12 @@ impl<'a> Turn<'a> {
         }
         let items: u64 = (0..old.geometry().shape.stripes).map(|stripe| old.store.live(stripe)).sum();
         let closed = Closed::close(old)?;
-        if let Some(attempt) = self.pass(transfer)? {
-            return Ok(attempt);
+        let pass = self.pass(transfer, rounds)?;
+        rounds.longest = rounds.longest.max(closed.since.elapsed());
+        match pass {
+            Pass::Whole => {}
+            Pass::MoreChanged => return Ok(None),
+            Pass::Ended(attempt) => return Ok(Some(attempt)),
         }
         transfer.copy_areas().map_err(Error::io("copy", &old.real))?;
         self.sync(new)?;
@@ -323,27 +386,32 @@ impl<'a> Turn<'a> {
         // A reader that finds the new file at the path finds the mark, too.
         fence(Ordering::SeqCst);
         creation.finish(file, &root_lock)?;
-        let closed_for = closed.keep();
+        let closed_for = rounds.longest.max(closed.keep());
         let shape = old.geometry().shape;
-        Ok(Attempt::Done(Outcome { before: shape, after: shape, items: (items, 0), voided: 0, closed_for }))
+        Ok(Some(Attempt::Done(Outcome { before: shape, after: shape, items: (items, 0), voided: 0, closed_for })))
     }
 
     /// Passes all stripes of the closed file: then no writer is at work, and nothing changes any more.
-    fn pass(&self, transfer: &mut Transfer<'_, Mapping, Mapping>) -> Result<Option<Attempt>> {
-        let (old, mut left) = (self.old, CLOSED_WAIT);
-        for stripe in 0..old.geometry().shape.stripes {
+    fn pass(&self, transfer: &mut Transfer<'_, Mapping, Mapping>, rounds: &mut Rounds) -> Result<Pass> {
+        let (old, mut left, mut copies) = (self.old, CLOSED_WAIT, rounds.copies());
+        rounds.done += 1;
+        let (stripes, first) = (old.geometry().shape.stripes, rounds.first);
+        for stripe in (first..stripes).chain(0..first) {
             let began = Instant::now();
             let guard = match old.lock(self.joined, stripe, left) {
                 Ok(lock) => self.enter(stripe, lock)?,
-                Err(error) => return Ok(Some(Attempt::StripeLocked(stripe, error))),
+                Err(error) => return Ok(Pass::Ended(Attempt::StripeLocked(stripe, error))),
             };
             left = left.saturating_sub(began.elapsed());
             if old.store.has_held_locks(stripe) {
-                return Ok(Some(Attempt::KeyLocked));
+                return Ok(Pass::Ended(Attempt::KeyLocked));
             }
-            transfer.finish_stripe(&guard).map_err(Error::io("copy", &old.real))?;
+            if !transfer.finish_stripe(&guard, &mut copies).map_err(Error::io("copy", &old.real))? {
+                rounds.first = stripe;
+                return Ok(Pass::MoreChanged);
+            }
         }
-        Ok(None)
+        Ok(Pass::Whole)
     }
 
     /// Writes the new file to the device. It is marked as flushed if the old one was.
@@ -439,6 +507,12 @@ mod tests {
             Ok(found[passes - 1])
         });
         (passes, last.unwrap())
+    }
+
+    #[test]
+    fn rounds_grow_until_one_copies_all() {
+        let copies = |done| Rounds { done, ..Rounds::of(5) }.copies();
+        assert_eq!((copies(0), copies(ROUNDS - 1), copies(ROUNDS), copies(u32::MAX)), (5, 5, 10, u64::MAX));
     }
 
     #[test]

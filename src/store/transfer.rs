@@ -5,7 +5,8 @@
 //! copy_changed  again for each bucket whose version is no longer the noted one, until few are
 //! copy_locked   the same under the stripes' locks, where writers change more than that copies
 //! the caller closes the old file to writers
-//! finish_stripe copy_changed, under the stripe's lock: nothing changes any more
+//! finish_stripe copy_changed, under the stripe's lock: nothing changes any more, unless there was so much to copy that the
+//!               file was opened again in between
 //! copy_areas    everything that is not a record
 //! ```
 //!
@@ -21,7 +22,7 @@ use super::counters::{Line, MemberCount};
 use super::heat::RankedSlot;
 use super::intent::Intent;
 use super::read::{CheckedRecord, Look};
-use super::record::{epoch_of, reseal, without_dead};
+use super::record::{RecordLocation, epoch_of, reseal, without_dead};
 use super::slot::{Ring, Slot};
 use super::stripe_guard::{HolderId, StripeGuard, Wall, slots};
 use super::table::Store;
@@ -111,18 +112,21 @@ impl<'a, M: Memory, N: Memory> Transfer<'a, M, N> {
         Ok(changed)
     }
 
-    /// Copies the changed buckets of a stripe for the last time. The file is closed and the stripe is locked, so that
-    /// nothing changes any more.
-    pub(crate) fn finish_stripe(&mut self, guard: &StripeGuard<'_, M>) -> io::Result<()> {
+    /// Copies the changed buckets of a stripe while the file is closed and the stripe is locked, so that nothing changes any
+    /// more. Each counts against `left`; returns false, before the stripe is whole, as soon as that is used up.
+    pub(crate) fn finish_stripe(&mut self, guard: &StripeGuard<'_, M>, left: &mut u64) -> io::Result<bool> {
         let stripe = guard.stripe;
         for bucket in 0..self.old.geometry.buckets {
+            if *left == 0 {
+                return Ok(false);
+            }
             guard.settle_bucket(self.old.geometry.bucket(stripe, bucket));
-            self.copy_bucket(stripe, bucket)?;
+            *left -= u64::from(self.copy_bucket(stripe, bucket)?);
             if self.old.mem.word(self.old.geometry.bucket(stripe, bucket)).get() != self.noted(stripe, bucket) {
                 return Err(io::Error::other("the file changes while it is closed: another program writes to it"));
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn note(&mut self, stripe: u32, bucket: u64, version: u64) {
@@ -354,11 +358,15 @@ impl<M: Memory> StripeGuard<'_, M> {
     /// very record. With `evicts` others make room for it; otherwise it may be left out.
     fn transplant(&mut self, key: &Key<'_>, record: &RawRecord, ring: Ring, evicts: bool) {
         let units = (record.bytes.len() / WORD) as u64;
-        let word = |field: u64| word_of(&record.bytes, field);
-        let expiry = without_dead(word(at!(Record.expiry)));
         if let Some(entry) = self.find(key) {
             let head = entry.head;
-            if head.stamp == word(at!(Record.stamp)) && without_dead(head.expiry) == expiry {
+            if head.stamp == record.word(at!(Record.stamp)) && without_dead(head.expiry) == record.expiry() {
+                return;
+            }
+            if head.units() == units {
+                // What is copied again and again must not drive others out of their ring.
+                let (ring, position) = (entry.slot.ring(), entry.slot.position());
+                self.put_transplant(key, record, (ring, position), (entry.slot_at, Some(head.epoch())));
                 return;
             }
             self.remove(&entry);
@@ -367,8 +375,7 @@ impl<M: Memory> StripeGuard<'_, M> {
             return;
         }
         let ring = ring_for(self.store, ring, units);
-        let spot = self.free_spot(ring, units);
-        let (ring, position) = match spot {
+        let spot = match self.free_spot(ring, units) {
             Some(spot) => spot,
             None if evicts => {
                 let mut budget = self.budget();
@@ -378,16 +385,19 @@ impl<M: Memory> StripeGuard<'_, M> {
         };
         let spare = if evicts { Some(self.vacate(key)) } else { self.spare_slot(key) };
         let Some(slot_at) = spare else { return };
+        self.set_head(spot.0, self.shape(spot.0).advance(spot.1, units));
+        self.put_transplant(key, record, spot, (slot_at, None));
+    }
+
+    /// Writes a record to its place and its slot, which had a record of this epoch or none.
+    fn put_transplant(&mut self, key: &Key<'_>, record: &RawRecord, spot: (Ring, u64), was: (u64, Option<u64>)) {
+        let ((ring, position), (slot_at, old_epoch)) = (spot, was);
         let new = Slot::live(key, ring, position).with_marks(record.slot.marks());
-        let mut bytes = record.bytes.clone();
-        let mut set = |field: u64, value: u64| bytes[field as usize..][..WORD].copy_from_slice(&value.to_le_bytes());
-        let seal = word(at!(Record.seal));
-        set(at!(Record.seal), reseal(seal, record.location, self.location(new)));
-        set(at!(Record.expiry), expiry);
-        let live = self.live_with(None, Some(epoch_of(seal)));
+        let seal = record.word(at!(Record.seal));
+        let live = self.live_with(old_epoch, Some(epoch_of(seal)));
+        let bytes = record.sealed_for(self.location(new));
         self.begin(Intent::Set, slot_at, self.slot(slot_at), new, live);
         self.store.mem.copy_in(Step::RecordBody, self.address(ring, position), &bytes);
-        self.set_head(ring, self.shape(ring).advance(position, units));
         self.relink(slot_at, new);
         self.set_live(live);
         self.end();
@@ -417,7 +427,23 @@ impl<M: Memory> StripeGuard<'_, M> {
     }
 }
 
-fn word_of(bytes: &[u8], field: u64) -> u64 {
-    let word = bytes.get(field as usize..).and_then(|rest| rest.first_chunk());
-    word.map_or(0, |word| u64::from_le_bytes(*word))
+impl RawRecord {
+    fn word(&self, field: u64) -> u64 {
+        let word = self.bytes.get(field as usize..).and_then(|rest| rest.first_chunk());
+        word.map_or(0, |word| u64::from_le_bytes(*word))
+    }
+
+    /// The expiry, without the mark of a record that is dead.
+    fn expiry(&self) -> u64 {
+        without_dead(self.word(at!(Record.expiry)))
+    }
+
+    /// The bytes of the record for another place.
+    fn sealed_for(&self, location: RecordLocation) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        let mut set = |field: u64, value: u64| bytes[field as usize..][..WORD].copy_from_slice(&value.to_le_bytes());
+        set(at!(Record.seal), reseal(self.word(at!(Record.seal)), self.location, location));
+        set(at!(Record.expiry), self.expiry());
+        bytes
+    }
 }

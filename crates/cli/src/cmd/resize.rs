@@ -54,7 +54,7 @@ pub fn run(args: &ResizeArgs) -> CliResult {
         left_out => format!(", left out {left_out}"),
     };
     unless_reader_gone(print_line(format_args!(
-        "Resized from {} to {} in {}: kept {items} items{left_out}. Writers waited for {}.",
+        "Resized from {} to {} in {}: kept {items} items{left_out}. Writers waited for {} at most.",
         format_size(capacity_before),
         format_size(capacity),
         shown(took),

@@ -339,4 +339,4 @@ class Resized:
     took: float
     """How long all of it took, in seconds."""
     closed_for: float
-    """How long writers had to wait, in seconds."""
+    """The longest time for which the file was closed to writers, in seconds."""
