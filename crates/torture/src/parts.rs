@@ -7,6 +7,7 @@ use crate::keys::{name, part};
 use kennel::{
     Cache, CreateError, CreateOptions, Invalidation, Lookup, NamespaceOptions, Result, SetOptions, Stamp, Swap,
 };
+use std::time::Duration;
 
 /// A cache with its namespaces.
 pub struct Parts {
@@ -16,11 +17,17 @@ pub struct Parts {
     namespaces: Vec<Cache>,
 }
 
+/// How long values of the last part live unless they are read: so short that reads move many expiries.
+const IDLE: Duration = Duration::from_millis(100);
+
 impl Parts {
     pub fn of(cache: &Cache) -> Result<Self> {
-        let options = NamespaceOptions::new().key_mangler(|_, key| key.to_vec());
-        let namespaces =
-            (1..PARTS).map(|part| cache.namespace(&format!("part {part}"), &options)).collect::<Result<_>>()?;
+        let part = |part| {
+            let options = NamespaceOptions::new().key_mangler(|_, key| key.to_vec());
+            let options = if part == PARTS - 1 { options.idle(IDLE) } else { options };
+            cache.namespace(&format!("part {part}"), &options)
+        };
+        let namespaces = (1..PARTS).map(part).collect::<Result<_>>()?;
         Ok(Self { all: cache.clone(), namespaces })
     }
 
