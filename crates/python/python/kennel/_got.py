@@ -14,28 +14,26 @@ Source = Literal["hit", "stale", "waited", "created", "not_stored", "failed"]
 
 @dataclass(frozen=True)
 class Got:
-    """A value with its metadata, and how the caller came to it: see :meth:`kennel.Cache.get_or_create_item`."""
+    """A value with its metadata, and how the caller came to it: see :meth:`kennel.Cache.get_or_create_item`.
+
+    ``source`` says how the caller came to the value, or to the news that the key has none:
+
+    * ``hit``: the cache had it.
+    * ``stale``: the cache had it, and it is stale. Another caller creates the new value, or the background does, or the
+      key rests after failures.
+    * ``waited``: this caller waited for another one, which created it.
+    * ``created``: this caller created it, and it is stored.
+    * ``not_stored``: this caller created it, and it is not stored: its key, or one of its tags, was written, deleted or
+      invalidated meanwhile, the value was refused or is too large, or the cache failed; or there is no value, and that
+      is not remembered.
+    * ``failed``: this caller's ``create`` raised an exception, and the cache had a stale value.
+    """
 
     item: Optional[Item]
-    """The value with its metadata; None if the key has no value. A value that is not stored has the flags and the times
-    that it would have been stored with, and the stamp 0, which no stored item has."""
+    """The value with its metadata, a :class:`kennel.Item`; None if the key has no value. An item that is not stored has
+    the flags and the times that it would have been stored with, and the stamp 0, which no stored item has."""
     source: Source
-    """How the caller came to it, also to the news that the key has no value:
-
-    ``hit``: the cache had it.
-
-    ``stale``: the cache had it, and it is stale. Another caller creates the new value, or the background does, or the
-    key rests after failures.
-
-    ``waited``: this caller waited for another one, which created it.
-
-    ``created``: this caller created it, and it is stored.
-
-    ``not_stored``: this caller created it, and it is not stored: its key, or one of its tags, was written, deleted or
-    invalidated meanwhile, the value was refused or is too large, or the cache failed; or there is no value, and this is
-    not remembered.
-
-    ``failed``: this caller's ``create`` raised an exception, and the cache had a stale value."""
+    """How the caller came to it."""
 
     @property
     def value(self) -> Optional[bytes]:
