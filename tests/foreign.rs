@@ -4,7 +4,10 @@
 mod common;
 
 use common::{Place, must_end};
-use kennel::{Cache, Clock, CreateOptions, Error, Expiry, Lookup, NamespaceOptions, Options, SetOptions, Stamp, Wait};
+use kennel::{
+    Cache, Clock, CreateOptions, Created, Error, Expiry, Lookup, NamespaceOptions, Options, SetOptions, Stamp, Stored,
+    Wait,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
@@ -150,9 +153,12 @@ fn a_request_is_asked_again_until_there_is_an_answer() {
     let Poll::Ready(Lookup::Create(claim)) = request.poll().unwrap() else { panic!("the creation failed") };
     assert!(claim.is_protected());
     let mut other = cache.request_claim("key", &CreateOptions::new()).unwrap();
-    assert!(other.poll().unwrap().is_pending());
+    assert!(!other.has_waited());
+    assert!(other.poll().unwrap().is_pending() && other.has_waited());
     claim.store("made").unwrap();
     assert!(matches!(other.poll().unwrap(), Poll::Ready(Lookup::Hit(item)) if item.value == b"made"));
+    let mut last = cache.request_claim("key", &CreateOptions::new()).unwrap();
+    assert!(matches!(last.poll().unwrap(), Poll::Ready(Lookup::Hit(_))) && !last.has_waited());
 }
 
 #[test]
@@ -179,4 +185,76 @@ fn a_request_ends_with_its_time_and_waits_for_no_lock() {
     assert!(matches!(request.poll().unwrap(), Poll::Ready(Lookup::Create(_))));
     let bad = CreateOptions::new().early_refresh(-1.0);
     assert!(matches!(cache.request_claim("key", &bad), Err(Error::BadOption { .. })));
+}
+
+#[test]
+fn a_claim_for_an_item_says_whether_its_caller_waited() {
+    let place = Place::new();
+    let cache = cache(&place);
+    let (found, has_waited) = cache.claim_for_item("key", &CreateOptions::new()).unwrap();
+    let Lookup::Create(claim) = found else { panic!("it is missing") };
+    assert!(!has_waited);
+    must_end("a wait", {
+        let cache = cache.clone();
+        move || {
+            let waiter = cache.clone();
+            let waiter = thread::spawn(move || waiter.claim_for_item("key", &CreateOptions::new()).unwrap());
+            while cache.stats().counters.claim_waits == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+            let (item, _) = claim.store_as_item(Created::new("value"));
+            let (found, has_waited) = waiter.join().unwrap();
+            assert!(matches!(found, Lookup::Hit(found) if found == item) && has_waited);
+        }
+    });
+    let (found, has_waited) = cache.claim_for_item("key", &CreateOptions::new()).unwrap();
+    assert!(matches!(found, Lookup::Hit(_)) && !has_waited);
+}
+
+/// The claim of a key that has no value.
+fn claim(cache: &Cache, key: &str, how: &CreateOptions) -> kennel::Claim {
+    let Lookup::Create(claim) = cache.claim(key, how).unwrap() else { panic!("{key} has a value") };
+    claim
+}
+
+#[test]
+fn a_created_value_is_stored_as_the_item_that_is_handed_back() {
+    let place = Place::new();
+    let cache = cache(&place).namespace("pages", &NamespaceOptions::new().ttl(Duration::from_secs(60))).unwrap();
+    let how = CreateOptions::new().flags(3).soft_expiry(Expiry::After(Duration::from_secs(20)));
+    let (item, stored) = claim(&cache, "key", &how).store_as_item(Created::new("value").flags(7));
+    assert_eq!((stored.unwrap(), item.flags), (Stored::Yes(item.stamp), 7));
+    assert!(item.expires.is_some() && item.soft_expires.is_some());
+    assert_eq!(cache.get_item("key"), Some(item));
+    // What is not stored has the flags and times all the same.
+    let (item, stored) = claim(&cache, "other", &how).store_as_item(Created::new("value").stored(false));
+    assert_eq!((stored.unwrap(), item.stamp, item.flags), (Stored::Refused, Stamp(0), 3));
+    assert!(item.expires.is_some() && item.soft_expires.is_some());
+    let large = vec![1; 2 << 20];
+    let (item, stored) = claim(&cache, "other", &how).store_as_item(Created::new(large.clone()));
+    assert!(matches!(stored, Err(Error::TooLarge { .. })));
+    assert_eq!((item.value, item.stamp, item.flags), (large, Stamp(0), 3));
+    let voided = claim(&cache, "other", &how);
+    cache.set("other", "newer").unwrap();
+    let (item, stored) = voided.store_as_item(Created::new("value"));
+    assert_eq!((stored.unwrap(), item.stamp), (Stored::Voided, Stamp(0)));
+}
+
+#[test]
+fn an_item_is_stored_without_a_wait_for_the_lock() {
+    let place = Place::new();
+    let cache = small().stripes(1).create(place.path()).unwrap();
+    let (held, made) = (claim(&cache, "key", &CreateOptions::new()), Created::new("value").flags(7));
+    let tried =
+        cache.while_locked(0, || thread::scope(|scope| scope.spawn(|| held.try_store_as_item(&made)).join().unwrap()));
+    let held = tried.unwrap().unwrap_err();
+    assert!(held.is_protected());
+    let (item, stored) = held.try_store_as_item(&made).unwrap();
+    assert_eq!((stored.unwrap(), item.flags), (Stored::Yes(item.stamp), 7));
+    assert_eq!(cache.get_item("key"), Some(item));
+    let refused = claim(&cache, "other", &CreateOptions::new()).try_store_as_item(&Created::new("value").stored(false));
+    let (item, stored) = refused.unwrap();
+    assert_eq!((stored.unwrap(), item.stamp), (Stored::Refused, Stamp(0)));
+    let large = claim(&cache, "other", &CreateOptions::new()).try_store_as_item(&Created::new(vec![1; 2 << 20]));
+    assert!(matches!(large.unwrap().1, Err(Error::TooLarge { .. })));
 }

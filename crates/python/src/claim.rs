@@ -1,139 +1,21 @@
 //! Claims: the right to create the value of a key, and the lock of a key.
 
-use crate::bytes::{Bytes, copied};
+use crate::bytes::Bytes;
 use crate::create_how::{CreateHow, waiting};
-use crate::error::{Failure, Outcome, exception};
+use crate::error::{Outcome, exception};
 use crate::expiry::{Seconds, check_life, expiry};
 use crate::greenlets::Greenlet;
-use crate::id::{Id, id_of};
+use crate::id::Id;
+use crate::item::Item;
 use crate::tags::Tags;
+use crate::waits::{FIRST_PAUSE, LAST_PAUSE, wait_for};
 use kennel::{Cache, Created, Error, Expiry, KeyLock, LockOptions, Stored, Wait};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::{Duration, Instant};
-
-/// The main thread waits in pieces of this length. Between them Python handles signals such as Ctrl-C.
-const PIECE: Duration = Duration::from_millis(250);
-/// The pauses of a greenlet between attempts. Each is twice as long as the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LAST_PAUSE: Duration = Duration::from_millis(50);
-
-/// One attempt, with the cache to use, how long it may wait, and whether it is the last. Only the last attempt may
-/// succeed without a claim, because the others end before the caller's time is over.
-type Attempt<'a, T> = dyn Fn(&Cache, Wait, bool) -> Result<T, Error> + Sync + 'a;
-
-/// Makes attempts until one succeeds or the caller's time for waiting is over.
-fn wait_for<T: Send>(
-    py: Python<'_>,
-    cache: &Cache,
-    wait: Wait,
-    greenlet: Option<&Greenlet<'_>>,
-    does_without: bool,
-    attempt: &Attempt<'_, T>,
-) -> Outcome<T> {
-    let lock_wait = cache.lock_wait();
-    let mut waiting = Waiting { wait, began: Instant::now(), lock_wait, busy_since: None, does_without };
-    match greenlet {
-        Some(greenlet) => in_turns(cache, &mut waiting, greenlet, attempt),
-        None => in_pieces(py, cache, &mut waiting, attempt),
-    }
-}
-
-/// A wait that several attempts share.
-struct Waiting {
-    wait: Wait,
-    began: Instant,
-    lock_wait: Duration,
-    /// When attempts began to find the stripe locked.
-    busy_since: Option<Instant>,
-    /// The last attempt succeeds without a claim, so an error of an earlier attempt does not end the wait.
-    does_without: bool,
-}
-
-impl Waiting {
-    /// How long the next attempt may wait, at most `longest`, and whether it is the last attempt.
-    fn piece(&self, longest: Option<Duration>) -> (Wait, bool) {
-        let left = match self.wait {
-            Wait::Forever => None,
-            Wait::For(limit) => Some(limit.saturating_sub(self.began.elapsed())),
-            Wait::No => Some(Duration::ZERO),
-        };
-        match (left, longest) {
-            (Some(Duration::ZERO), _) => (Wait::No, true),
-            (Some(left), Some(longest)) if left > longest => (Wait::For(longest), false),
-            (Some(left), _) => (Wait::For(left), true),
-            (None, Some(longest)) => (Wait::For(longest), false),
-            (None, None) => (Wait::Forever, true),
-        }
-    }
-
-    /// The final outcome, or `None` if another attempt follows.
-    fn judge<T>(&mut self, result: Result<T, Error>, is_last: bool) -> Option<Outcome<T>> {
-        let outcome = self.outcome(result, is_last)?;
-        if outcome.is_err() && self.does_without && !is_last {
-            self.wait = Wait::No;
-            return None;
-        }
-        Some(outcome)
-    }
-
-    fn outcome<T>(&mut self, result: Result<T, Error>, is_last: bool) -> Option<Outcome<T>> {
-        match result {
-            Err(Error::TimedOut { .. }) if !is_last => {
-                self.busy_since = None;
-                None
-            }
-            Err(Error::TimedOut { .. }) => Some(Err(Error::TimedOut { waited: self.began.elapsed() }.into())),
-            Err(Error::Busy { stripe, waited }) => {
-                let since = *self.busy_since.get_or_insert_with(|| Instant::now() - waited);
-                let waited = since.elapsed();
-                let is_too_long = is_last || waited >= self.lock_wait;
-                is_too_long.then(|| Err(Error::Busy { stripe, waited }.into()))
-            }
-            other => Some(other.map_err(Failure::from)),
-        }
-    }
-}
-
-/// Waits in the engine. The main thread waits in pieces, because only it handles signals. Another thread waits in one
-/// piece after a first short one, because most waits are short.
-fn in_pieces<T: Send>(py: Python<'_>, cache: &Cache, waiting: &mut Waiting, attempt: &Attempt<'_, T>) -> Outcome<T> {
-    let mut longest = Some(PIECE);
-    loop {
-        let (piece, is_last) = waiting.piece(longest);
-        let result = py.detach(|| attempt(cache, piece, is_last));
-        if let Some(outcome) = waiting.judge(result, is_last) {
-            return outcome;
-        }
-        py.check_signals()?;
-        longest = is_main_thread(py)?.then_some(PIECE);
-    }
-}
-
-/// Waits as a greenlet. It never waits in the engine, where it would block its whole thread; between attempts it lets
-/// other greenlets run.
-fn in_turns<T>(cache: &Cache, waiting: &mut Waiting, greenlet: &Greenlet<'_>, attempt: &Attempt<'_, T>) -> Outcome<T> {
-    let cache = cache.with_lock_wait(Duration::ZERO);
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let (_, is_last) = waiting.piece(Some(Duration::ZERO));
-        let result = attempt(&cache, Wait::No, is_last);
-        if let Some(outcome) = waiting.judge(result, is_last) {
-            return outcome;
-        }
-        greenlet.sleep(pause)?;
-        pause = LAST_PAUSE.min(2 * pause);
-    }
-}
-
-fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
-    let threading = PyModule::import(py, "threading")?;
-    let (main, this) = (threading.call_method0("main_thread")?, threading.call_method0("current_thread")?);
-    Ok(main.is(&this))
-}
+use std::time::Duration;
 
 /// How one created value is stored, where that differs from what its caller was told.
 struct Own<'py> {
@@ -193,16 +75,39 @@ impl<'py> Own<'py> {
 }
 
 /// The result of ``claim``: the value of a key, or the right to create it.
-#[pyclass(module = "kennel", frozen, get_all)]
+#[pyclass(module = "kennel", frozen)]
 pub(crate) struct Lookup {
-    /// The value, or None if the key has none.
-    value: Option<Py<PyBytes>>,
+    item: Option<Item>,
     /// Whether the value is stale.
+    #[pyo3(get)]
     is_stale: bool,
-    /// Identifies the write that stored the value, for ``get_if_changed``; None if there is no value.
-    id: Option<Id>,
+    /// Whether this call waited while another caller created the value.
+    #[pyo3(get)]
+    has_waited: bool,
     /// The right to create the value, a :class:`kennel.Claim`, for one caller; None for all others.
+    #[pyo3(get)]
     claim: Option<Py<Claim>>,
+}
+
+#[pymethods]
+impl Lookup {
+    /// The value, or None if the key has none.
+    #[getter]
+    fn value(&self, py: Python<'_>) -> Option<Py<PyBytes>> {
+        self.item.as_ref().map(|item| item.value.clone_ref(py))
+    }
+
+    /// Identifies the write that stored the value, for ``get_if_changed``; None if there is no value.
+    #[getter]
+    fn id(&self) -> Option<Id> {
+        self.item.as_ref().map(|item| item.id)
+    }
+
+    /// The value with its metadata, a :class:`kennel.Item`; None if there is no value.
+    #[getter]
+    fn item(&self, py: Python<'_>) -> Option<Item> {
+        self.item.as_ref().map(|item| item.again(py))
+    }
 }
 
 impl Lookup {
@@ -217,13 +122,13 @@ impl Lookup {
     ) -> Outcome<Self> {
         let key = key.as_ref();
         let greenlet = Greenlet::current(py)?;
-        let lookup = match &greenlet {
+        let (lookup, has_waited) = match &greenlet {
             Some(greenlet) => {
                 let mut request = cache.request_claim(key, &how.of_request(how.task.or(Some(greenlet.task))))?;
                 let mut pause = FIRST_PAUSE;
                 loop {
                     if let Poll::Ready(lookup) = request.poll()? {
-                        break lookup;
+                        break (lookup, request.has_waited());
                     }
                     greenlet.sleep(pause)?;
                     pause = LAST_PAUSE.min(2 * pause);
@@ -232,34 +137,31 @@ impl Lookup {
             None => {
                 let options = how.of_attempts(how.task);
                 let does_without = how.unprotected || how.or_uncached;
-                wait_for(py, cache, how.wait, None, does_without, &|cache, piece, is_last| {
+                let attempt = |cache: &Cache, piece, is_last| {
                     let (unprotected, or_uncached) = (how.unprotected && is_last, how.or_uncached && is_last);
                     let options = options.clone().wait(piece).unprotected(unprotected).or_uncached(or_uncached);
-                    cache.claim(key, &options)
-                })?
+                    cache.claim_for_item(key, &options)
+                };
+                let ((lookup, in_last), before) = wait_for(py, cache, how.wait, None, does_without, &attempt)?;
+                (lookup, in_last || before)
             }
         };
-        Self::of(py, lookup, lock_wait)
+        Self::of(py, lookup, has_waited, lock_wait)
     }
 
-    fn of(py: Python<'_>, lookup: kennel::Lookup, lock_wait: Duration) -> Outcome<Self> {
-        let value = |item: &kennel::Item| copied(py, &item.value).map(|value| Some(value.unbind()));
-        Ok(match lookup {
-            kennel::Lookup::Hit(item) => {
-                Self { value: value(&item)?, is_stale: false, id: Some(id_of(&item)), claim: None }
+    fn of(py: Python<'_>, lookup: kennel::Lookup, has_waited: bool, lock_wait: Duration) -> Outcome<Self> {
+        let (item, is_stale, claim) = match lookup {
+            kennel::Lookup::Hit(item) => (Some(Item::new(py, &item)?), false, None),
+            kennel::Lookup::Stale(item) => (Some(Item::new(py, &item)?), true, None),
+            kennel::Lookup::Create(claim) => {
+                let item = claim.stale().map(|item| Item::new(py, item)).transpose()?;
+                let is_stale = item.is_some();
+                (item, is_stale, Some(Py::new(py, Claim::new(claim.waiting(lock_wait)))?))
             }
-            kennel::Lookup::Stale(item) => {
-                Self { value: value(&item)?, is_stale: true, id: Some(id_of(&item)), claim: None }
-            }
-            kennel::Lookup::Create(claim) => Self {
-                value: claim.stale().map(value).transpose()?.flatten(),
-                is_stale: claim.stale().is_some(),
-                id: claim.stale().map(id_of),
-                claim: Some(Py::new(py, Claim::new(claim.waiting(lock_wait)))?),
-            },
             // A negative entry: the file remembers that the key has no value.
-            _ => Self { value: None, is_stale: false, id: None, claim: None },
-        })
+            _ => (None, false, None),
+        };
+        Ok(Self { item, is_stale, has_waited, claim })
     }
 }
 
@@ -282,12 +184,29 @@ impl ClaimRequest {
 impl ClaimRequest {
     /// Returns what ``claim`` returns, or None while another caller creates the value or the stripe is locked.
     fn poll(&self, py: Python<'_>) -> Outcome<Option<Lookup>> {
-        let answer = self.request.lock().unwrap_or_else(PoisonError::into_inner).poll()?;
+        let (answer, has_waited) = {
+            let mut request = self.request.lock().unwrap_or_else(PoisonError::into_inner);
+            (request.poll()?, request.has_waited())
+        };
         match answer {
-            Poll::Ready(lookup) => Lookup::of(py, lookup, self.lock_wait).map(Some),
+            Poll::Ready(lookup) => Lookup::of(py, lookup, has_waited, self.lock_wait).map(Some),
             Poll::Pending => Ok(None),
         }
     }
+}
+
+/// What became of a created value: the value as an item, or None for an absence; whether it is stored; and the error that kept
+/// the cache from storing it.
+type Told<'py> = (Option<Item>, bool, Option<Bound<'py, PyAny>>);
+
+fn told<'py>(py: Python<'py>, item: Option<Item>, stored: Result<Stored, Error>) -> Told<'py> {
+    let is_stored = matches!(stored, Ok(Stored::Yes(_)));
+    (item, is_stored, stored.err().map(|error| exception(py, &error).into_value(py).into_bound(py).into_any()))
+}
+
+fn refused(claim: kennel::Claim) -> Result<Stored, Error> {
+    claim.refuse();
+    Ok(Stored::Refused)
 }
 
 /// The right to create the value of a key. Its owner ends it by ``store``, ``store_absence``, ``refuse`` or ``fail``.
@@ -388,32 +307,80 @@ impl Claim {
         Ok(matches!(py.detach(|| claim.store_absence())?, Stored::Yes(_)))
     }
 
-    /// Does ``store``, or with None ``store_absence``, without waiting for the lock of the stripe, for the thread of an
-    /// event loop. Returns False if the stripe is locked; then the claim is still held. Otherwise the claim has ended,
-    /// whether or not something was stored.
-    #[pyo3(signature = (value, ttl = None, *, stale = None, expires_at = None, flags = None, tags = None))]
-    fn _try_store(
+    /// Does ``store``, or with None ``store_absence``. Returns the value as an item, or None for an absence; whether it is
+    /// stored; and the error that kept the cache from storing it, or None.
+    ///
+    /// :param stored: False ends the claim as ``refuse`` does; default True.
+    /// :param waited: how many seconds the caller has waited for the lock of the stripe, if it waits no longer.
+    #[pyo3(signature = (value, ttl = None, *, stale = None, expires_at = None, flags = None, tags = None, stored = true, waited = None))]
+    #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
+    fn _store_as_item<'py>(
         &self,
+        py: Python<'py>,
         value: Option<Bytes<'_>>,
         ttl: Option<Seconds>,
         stale: Option<Seconds>,
         expires_at: Option<f64>,
         flags: Option<u32>,
         tags: Option<Tags<'_>>,
-    ) -> Outcome<bool> {
+        stored: bool,
+        waited: Option<Seconds>,
+    ) -> Outcome<Told<'py>> {
         let own = Own::new(ttl, stale, expires_at, flags, tags)?;
         let claim = self.take()?;
-        let (claim, made) = match value {
-            Some(value) => (own.tagged(claim), Some(own.made(value.as_ref()))),
-            None => (own.of_absence(claim), None),
+        let claim = if waited.is_some() { claim.waiting(Duration::ZERO) } else { claim };
+        let (item, stored) = match value {
+            Some(value) => {
+                let (claim, made) = (own.tagged(claim), own.made(value.as_ref()).stored(stored));
+                let (item, stored) = py.detach(|| claim.store_as_item(made));
+                (Some(Item::with(value.object().unbind(), &item)), stored)
+            }
+            None if stored => {
+                let claim = own.of_absence(claim);
+                (None, py.detach(|| claim.store_absence()))
+            }
+            None => (None, py.detach(|| refused(claim))),
         };
-        match claim.try_store(made.as_ref()) {
-            Ok(stored) => stored.map(|_| true).map_err(Failure::from),
+        let stored = match (stored, waited) {
+            (Err(Error::Busy { stripe, .. }), Some(Seconds(waited))) => Err(Error::Busy { stripe, waited }),
+            (stored, _) => stored,
+        };
+        Ok(told(py, item, stored))
+    }
+
+    /// Does ``_store_as_item`` without waiting for the lock of the stripe, for the thread of an event loop. Returns None if
+    /// the stripe is locked; then the claim is still held. Otherwise it has ended.
+    #[pyo3(signature = (value, ttl = None, *, stale = None, expires_at = None, flags = None, tags = None, stored = true))]
+    #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
+    fn _try_store_as_item<'py>(
+        &self,
+        py: Python<'py>,
+        value: Option<Bytes<'_>>,
+        ttl: Option<Seconds>,
+        stale: Option<Seconds>,
+        expires_at: Option<f64>,
+        flags: Option<u32>,
+        tags: Option<Tags<'_>>,
+        stored: bool,
+    ) -> Outcome<Option<Told<'py>>> {
+        let own = Own::new(ttl, stale, expires_at, flags, tags)?;
+        let claim = self.take()?;
+        let tried = match value {
+            Some(value) => {
+                let tried = own.tagged(claim).try_store_as_item(&own.made(value.as_ref()).stored(stored));
+                let as_given = |(item, stored)| (Some(Item::with(value.object().unbind(), &item)), stored);
+                tried.map(as_given)
+            }
+            None if stored => own.of_absence(claim).try_store(None).map(|stored| (None, stored)),
+            None => Ok((None, refused(claim))),
+        };
+        Ok(match tried {
+            Ok((item, stored)) => Some(told(py, item, stored)),
             Err(claim) => {
                 *self.look() = Some(claim);
-                Ok(false)
+                None
             }
-        }
+        })
     }
 
     /// Ends the claim without storing the value. Each waiting caller creates its own.
@@ -427,9 +394,14 @@ impl Claim {
     /// shares the failure or the key rests. Returns the stale value to be used instead, if ``on_error="stale"`` was given
     /// and the key still has it; otherwise None.
     fn fail(&self, py: Python<'_>) -> Outcome<Option<Py<PyBytes>>> {
+        Ok(self._fail_as_item(py)?.map(|item| item.value))
+    }
+
+    /// Does ``fail``, and returns the stale value as an item.
+    fn _fail_as_item(&self, py: Python<'_>) -> Outcome<Option<Item>> {
         let claim = self.take()?;
         let stale = py.detach(|| claim.fail());
-        Ok(stale.map(|item| copied(py, &item.value)).transpose()?.map(Bound::unbind))
+        Ok(stale.map(|item| Item::new(py, &item)).transpose()?)
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -482,7 +454,7 @@ impl Lock {
         } else if let Some(greenlet) = &greenlet {
             options = options.task(greenlet.task);
         }
-        let lock = wait_for(py, &self.cache, wait, greenlet.as_ref(), false, &|cache, piece, _| {
+        let (lock, _) = wait_for(py, &self.cache, wait, greenlet.as_ref(), false, &|cache, piece, _| {
             let options = options.wait(piece);
             cache.lock_with(&self.key, &options)
         })?;

@@ -18,13 +18,13 @@ pub(crate) struct Unchanged {
 #[pyclass(module = "kennel", frozen, get_all)]
 pub(crate) struct Item {
     /// The value.
-    value: Py<PyBytes>,
+    pub(crate) value: Py<PyBytes>,
     /// The number that the caller stored with the value.
     flags: u32,
     /// The stamp for ``compare_and_swap``. Each write of the key gives it another one.
     stamp: u64,
     /// Identifies the write that stored the value, among all files: for ``get_if_changed``.
-    id: Id,
+    pub(crate) id: Id,
     /// When the item expires, in seconds since 1970; None if it does not.
     expires: Option<f64>,
     /// When the item becomes stale, in seconds since 1970; None if it does not.
@@ -35,15 +35,26 @@ pub(crate) struct Item {
 
 impl Item {
     pub(crate) fn new(py: Python<'_>, item: &kennel::Item) -> PyResult<Self> {
-        Ok(Self {
-            value: copied(py, &item.value)?.unbind(),
+        Ok(Self::with(copied(py, &item.value)?.unbind(), item))
+    }
+
+    /// The item with its value as Python has it already.
+    pub(crate) fn with(value: Py<PyBytes>, item: &kennel::Item) -> Self {
+        Self {
+            value,
             flags: item.flags,
             stamp: item.stamp.0,
             id: id_of(item),
             expires: item.expires.map(unix_time),
             soft_expires: item.soft_expires.map(unix_time),
             is_stale: item.is_stale,
-        })
+        }
+    }
+
+    /// The same item for another object, with the same value.
+    pub(crate) fn again(&self, py: Python<'_>) -> Self {
+        let Self { ref value, flags, stamp, id, expires, soft_expires, is_stale } = *self;
+        Self { value: value.clone_ref(py), flags, stamp, id, expires, soft_expires, is_stale }
     }
 }
 

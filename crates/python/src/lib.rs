@@ -26,6 +26,7 @@ mod space;
 mod stats;
 mod tags;
 mod task;
+mod waits;
 
 use pyo3::prelude::*;
 

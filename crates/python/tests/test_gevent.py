@@ -62,6 +62,21 @@ print(cache.get_or_create("key", lambda: "other"))
     assert told == "b'value'\n"
 
 
+def test_a_greenlet_knows_that_it_waited_for_an_item(path):
+    told = run(
+        path,
+        """
+job = gevent.spawn(cache.get_or_create_item, "key", lambda: gevent.sleep(0.2) or "value", ttl=60)
+gevent.sleep(0.05)
+waited = cache.get_or_create_item("key", lambda: "other")
+created, hit = job.get(), cache.get_or_create_item("key", lambda: "other")
+assert created.item.id == waited.item.id == hit.item.id and created.item.expires == hit.item.expires
+print(created.source, waited.source, hit.source, hit.value)
+""",
+    )
+    assert told == "created waited hit b'value'\n"
+
+
 def test_a_wait_has_its_limit_and_unprotected_creation_comes_after_it(path):
     told = run(
         path,

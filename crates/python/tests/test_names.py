@@ -7,6 +7,7 @@ import pickle
 import pydoc
 import subprocess
 import sys
+import typing
 
 import kennel
 import pytest
@@ -58,6 +59,12 @@ def test_help_explains_each_option(what):
     for name, parameter in inspect.signature(what).parameters.items():
         if name not in ("self", "function", "key", "value", "options") or parameter.kind is parameter.KEYWORD_ONLY:
             assert f":param {name}: " in text, f"help({what.__qualname__}) does not explain {name}"
+
+
+def test_help_explains_each_source_of_an_item():
+    text = pydoc.render_doc(kennel.Got, renderer=pydoc.plaintext)
+    for source in typing.get_args(kennel._got.Source):
+        assert f"* ``{source}``: " in text
 
 
 def test_a_memoized_function_is_shown_by_help_as_the_function_is(cache):

@@ -11,6 +11,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import typing
 
 import kennel
 import pytest
@@ -65,7 +66,7 @@ def test_the_version_is_one():
     assert importlib.metadata.version("kennel-cache") == kennel.__version__
 
 
-@pytest.mark.parametrize("module", [kennel, sys.modules["kennel._memoize"]])
+@pytest.mark.parametrize("module", [kennel, sys.modules["kennel._create"], sys.modules["kennel._memoize"]])
 def test_the_examples_of_the_docstrings_run(module):
     failed, tried = doctest.testmod(module)
     assert tried > 0 and not failed
@@ -167,6 +168,13 @@ def test_the_statistics_have_the_fields_of_the_engines(name):
     body = re.search(rf"pub struct {name} \{{\n(.*?)\n\}}", source, re.DOTALL).group(1)
     fields = re.findall(r"^    pub (\w+):", body, re.MULTILINE)
     assert sorted(fields) == sorted(field.name for field in dataclasses.fields(getattr(kennel, name)))
+
+
+def test_the_sources_of_an_item_are_those_of_the_engine():
+    source = (ENGINE / "api" / "create" / "got.rs").read_text()
+    body = re.search(r"pub enum Source \{\n(.*?)\n\}", source, re.DOTALL).group(1)
+    names = [re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in re.findall(r"^    (\w+),", body, re.MULTILINE)]
+    assert names == list(typing.get_args(kennel._got.Source))
 
 
 @pytest.mark.parametrize("name", ["Times", "Histogram"])

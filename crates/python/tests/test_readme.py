@@ -103,7 +103,7 @@ def test_the_examples_of_the_far_tier(tmp_path, server):
 
 
 def test_every_example_of_the_readme_is_run():
-    assert [name for name, _ in README.values()] == ["Plain Python"] * 5 + ["Prometheus"] + ["dogpile.cache"] * 2 + [
+    assert [name for name, _ in README.values()] == ["Plain Python"] * 6 + ["Prometheus"] + ["dogpile.cache"] * 2 + [
         "Django"
     ] * 3 + ["Redis and Valkey"] * 4 + ["In tests"]
 

@@ -1,5 +1,7 @@
 //! What a lookup returns: a value, or the right to create it; and the store of what the owner of that right created.
 
+mod as_item;
+
 use super::created::{Created, Made, Overrides};
 use super::failure::Fallback;
 use super::options::CreateOptions;
@@ -317,48 +319,6 @@ impl Claim {
         }
     }
 
-    /// Does [`store_with`](Self::store_with), and returns the value as the item that is stored, or would have been.
-    pub(super) fn store_as_item(self, made: Created) -> (Item, Result<Stored>) {
-        let (opened, mut locks) = (self.0.opened.clone(), Patience::of_thread(self.0.lock_wait));
-        let (times, prepared) = self.prepare_item(&made);
-        let stored = match prepared {
-            Ok(mut storing) => {
-                let stored = run(|| storing.step(&mut locks));
-                storing.conclude(stored)
-            }
-            Err(end) => Ok(end),
-        };
-        item_of(&opened, made, times, stored)
-    }
-
-    /// [`store_as_item`](Self::store_as_item) for a task of tokio, as [`store_as_task`](Self::store_as_task).
-    #[cfg(feature = "tokio")]
-    pub(in crate::api) async fn store_as_item_of_task(
-        self,
-        made: Created,
-        locks: &mut Patience,
-    ) -> (Item, Result<Stored>) {
-        let opened = self.0.opened.clone();
-        let (times, prepared) = self.prepare_item(&made);
-        let stored = match prepared {
-            Ok(mut storing) => {
-                let stored = run_as_task(|| storing.step(locks)).await;
-                storing.conclude(stored)
-            }
-            Err(end) => Ok(end),
-        };
-        item_of(&opened, made, times, stored)
-    }
-
-    /// [`prepare`](Self::prepare), and the expiry and the metadata that the value has, stored or not.
-    fn prepare_item(self, made: &Created) -> ((u64, Metadata), std::result::Result<Storing<'_>, Stored>) {
-        let (opened, defaults, set) = (self.0.opened.clone(), self.0.defaults, self.0.how.set);
-        match self.prepare(Some(made.parts())) {
-            Ok(storing) => ((storing.expires_ms, storing.metadata), Ok(storing)),
-            Err(end) => (made.parts().1.over(set).times(defaults, || opened.settings.time.now_ms()), Err(end)),
-        }
-    }
-
     /// Stores what a task of tokio created. When the future is dropped before its end, the creation has failed.
     #[cfg(feature = "tokio")]
     pub(in crate::api) async fn store_as_task(self, made: Option<&Created>, locks: &mut Patience) -> Result<Stored> {
@@ -539,17 +499,6 @@ impl Storing<'_> {
         creation.is_refresh &= matches!(stored, Stored::Refused | Stored::Uncached);
         Ok(stored)
     }
-}
-
-/// A created value as an item: the one that is stored, or would have been.
-fn item_of(
-    opened: &AttachedFile,
-    made: Created,
-    (expires_ms, metadata): (u64, Metadata),
-    stored: Result<Stored>,
-) -> (Item, Result<Stored>) {
-    let stamp = if let Ok(Stored::Yes(stamp)) = stored { stamp } else { Stamp(0) };
-    (Item::made(made.into_value(), expires_ms, metadata, stamp, opened.store.lineage()), stored)
 }
 
 impl fmt::Debug for Claim {

@@ -5,21 +5,17 @@ use super::created::Created;
 use super::creation::{Claim, Lookup};
 use super::options::CreateOptions;
 use super::output::CreatorOutput;
-use super::purpose::ToCreate;
-use crate::api::acquire::{Acquire, Caller, Progress};
+use crate::api::acquire::Caller;
 use crate::api::cache::Cache;
 use crate::api::stripe_lock::Patience;
 use crate::api::task::Task;
-use crate::api::waiting::run;
 use crate::error::Result;
 
 /// For stored keys.
 impl Cache {
     /// Looks a key up, and claims it if its value is to be created.
     pub(in crate::api) fn claim_stored(&self, key: &[u8], how: &CreateOptions, caller: &mut Caller) -> Result<Lookup> {
-        let mut progress = Progress::towards(ToCreate::new(how)?);
-        let mut acquire = Acquire::new(self, key, &mut progress, caller);
-        run(|| acquire.step())
+        self.claim_stored_for_item(key, how, caller).map(|(lookup, _)| lookup)
     }
 
     fn get_or_create_stored<K: AsRef<[u8]>, R: CreatorOutput<Vec<Option<Created>>>>(

@@ -5,7 +5,7 @@ use super::creation::{Claim, Lookup, Stored};
 use super::options::CreateOptions;
 use super::output::CreatorOutput;
 use super::purpose::ToCreate;
-use crate::api::acquire::{Acquire, Progress};
+use crate::api::acquire::{Acquire, Caller, Progress};
 use crate::api::cache::Cache;
 use crate::api::item::{Item, Stamp};
 use crate::api::waiting::run;
@@ -91,24 +91,59 @@ impl Cache {
         how: &CreateOptions,
         create: impl FnOnce() -> R,
     ) -> Result<Got, R::Error> {
-        self.with_stored_key(key.as_ref(), |key| {
-            let (lookup, has_waited) = match self.lookup_at_hand(key, how) {
-                Some(lookup) => (lookup, false),
-                None => self.claim_for_item(key, &how.for_value())?,
-            };
-            match lookup {
-                Lookup::Hit(item) => Ok(Got::hit(item, has_waited)),
-                Lookup::Stale(item) => Ok(Got { item, source: Source::Stale }),
-                Lookup::Create(claim) => created(claim, create),
-                // A claim that needs a value finds no absence.
-                Lookup::Absent => create().into_result().map(Got::unclaimed),
-            }
+        let (lookup, has_waited) = self.looked_up(key.as_ref(), how, CreateOptions::for_value)?;
+        match lookup {
+            Lookup::Hit(item) => Ok(Got::hit(item, has_waited)),
+            Lookup::Stale(item) => Ok(Got { item, source: Source::Stale }),
+            Lookup::Create(claim) => created(claim, create),
+            // A claim that needs a value finds no absence.
+            Lookup::Absent => create().into_result().map(Got::unclaimed),
+        }
+    }
+
+    /// [`claim`](Cache::claim) that also says whether this call waited for another caller's creation. With
+    /// [`Claim::store_as_item`] it is the building block of [`get_or_create_item`](Cache::get_or_create_item), for callers
+    /// that cannot pass a closure.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// use kennel::{CreateOptions, Lookup};
+    /// cache.set("key", "value")?;
+    /// let (found, has_waited) = cache.claim_for_item("key", &CreateOptions::new())?;
+    /// assert!(matches!(found, Lookup::Hit(_)) && !has_waited);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`claim`](Cache::claim).
+    pub fn claim_for_item(&self, key: impl AsRef<[u8]>, how: &CreateOptions) -> Result<(Lookup, bool)> {
+        self.looked_up(key.as_ref(), how, CreateOptions::clone)
+    }
+
+    /// Looks a key up: at hand with options, else with what `for_claim` makes of them.
+    fn looked_up(
+        &self,
+        key: &[u8],
+        how: &CreateOptions,
+        for_claim: impl FnOnce(&CreateOptions) -> CreateOptions,
+    ) -> Result<(Lookup, bool)> {
+        self.with_stored_key(key, |key| match self.lookup_at_hand(key, how) {
+            Some(lookup) => Ok((lookup, false)),
+            None => self.claim_stored_for_item(key, &for_claim(how), &mut self.caller(how)),
         })
     }
 
-    fn claim_for_item(&self, key: &[u8], how: &CreateOptions) -> Result<(Lookup, bool)> {
-        let (mut caller, mut progress) = (self.caller(how), Progress::towards(ToCreate::new(how)?));
-        let mut acquire = Acquire::new(self, key, &mut progress, &mut caller);
+    /// Looks a stored key up, and claims it if its value is to be created. Also says whether this call waited for another
+    /// caller's creation.
+    pub(super) fn claim_stored_for_item(
+        &self,
+        key: &[u8],
+        how: &CreateOptions,
+        caller: &mut Caller,
+    ) -> Result<(Lookup, bool)> {
+        let mut progress = Progress::towards(ToCreate::new(how)?);
+        let mut acquire = Acquire::new(self, key, &mut progress, caller);
         let lookup = run(|| acquire.step())?;
         Ok((lookup, progress.has_waited()))
     }

@@ -49,6 +49,13 @@ impl ClaimRequest {
             }
         })
     }
+
+    /// Whether the caller has had to wait for another caller's creation since the request began: then a
+    /// [hit](Lookup::Hit) is what that one created. See [`Cache::claim_for_item`].
+    #[must_use]
+    pub fn has_waited(&self) -> bool {
+        self.progress.has_waited()
+    }
 }
 
 impl fmt::Debug for ClaimRequest {

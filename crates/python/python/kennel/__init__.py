@@ -51,6 +51,7 @@ from ._errors import (
     TooManyTags,
     UnknownStrategy,
 )
+from ._got import Got
 from ._kennel import (
     DEFAULT_CAPACITY,
     MAX_KEY,
@@ -106,6 +107,7 @@ __all__ = [
     "Error",
     "Exists",
     "FailedElsewhere",
+    "Got",
     "Histogram",
     "Io",
     "Item",

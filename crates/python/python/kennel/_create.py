@@ -3,18 +3,16 @@ get the stale value."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import threading
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
-from . import _kennel
+from . import _got, _kennel
 from ._clock import now
-from ._created import Created, parts
-from ._errors import Busy, Error
-from ._finding import FIRST_PAUSE, LAST_PAUSE, find, own, task_of
+from ._ending import BytesLike, Creatable, CreatedItem, CreatedValue, Note, aend, as_bytes, claim_of, end
+from ._finding import find
 from ._given import given
-from ._log import log, not_stored, stale_used
+from ._got import Got
+from ._log import stale_used
 from ._memoize import Memoizing
 from ._near import NEAR_BYTES, Near
 from ._serializers import Serializer
@@ -24,89 +22,6 @@ if TYPE_CHECKING:
     from ._created import Tags
 
 __all__ = ["Creating"]
-
-BytesLike = Union[str, bytes, bytearray, memoryview]
-#: What a creator may return; None: there is no value.
-Creatable = Union[BytesLike, None, "Created[Optional[BytesLike]]"]
-
-
-def as_bytes(given: Any) -> bytes:
-    """The stored form of a key or a value."""
-    if isinstance(given, bytes):
-        return given
-    return given.encode("utf-8", "surrogatepass") if isinstance(given, str) else memoryview(given).tobytes()
-
-
-def _stored_parts(made: Any, should_cache: Any) -> Tuple[Optional[bytes], Optional[Dict[str, Any]]]:
-    """What a creator returned: the value as bytes, and how it is to be stored; None if it is not."""
-    value, how = parts(made)
-    if value is None:
-        return None, how
-    data = as_bytes(value)
-    return data, None if should_cache is not None and not should_cache(data) else how
-
-
-def _end(space: _kennel.Space, claim: _kennel.Claim, key: object, made: Any, should_cache: Any) -> Optional[bytes]:
-    """Stores a created value. If the cache cannot store it, this is logged and is not an error of the caller."""
-    data, how = _stored_parts(made, should_cache)
-    try:
-        if how is None:
-            claim.refuse()
-        elif data is None:
-            claim.store_absence(**how)
-        else:
-            claim.store(data, **how)
-    except Error as error:
-        not_stored(space, key, error)
-    return data
-
-
-async def _aend(
-    space: _kennel.Space, claim: _kennel.Claim, key: object, made: Any, should_cache: Any
-) -> Optional[bytes]:
-    """Does the same as :func:`_end` on an event loop, whose thread must not wait for a lock. It does not use another
-    thread either, because all threads of the default executor may be busy, perhaps waiting for this value."""
-    data, how = _stored_parts(made, should_cache)
-    if how is None:
-        claim.refuse()
-        return data
-    deadline, pause = now() + space.lock_wait, FIRST_PAUSE
-    try:
-        while not claim._try_store(data, **how):
-            if now() >= deadline:
-                claim.fail()
-                raise Busy(f"the stripe's lock was busy for {space.lock_wait:.1f} seconds", waited=space.lock_wait)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LAST_PAUSE)
-    except Error as error:
-        not_stored(space, key, error)
-    return data
-
-
-def _claim_of(space: _kennel.Space, key: object, found: _kennel.Lookup) -> Optional[_kennel.Claim]:
-    """The claim of a lookup, if it has one. If its value will not be stored, the reason is logged."""
-    claim = found.claim
-    why = None if claim is None else claim.uncached
-    if why is not None:
-        not_stored(space, key, why)
-    return claim
-
-
-def _failed(
-    claim: _kennel.Claim,
-    key: object,
-    error: Exception,
-    found: _kennel.Lookup,
-    note: Optional[Callable[[Tuple[int, int]], None]],
-) -> bytes:
-    """Reports that a creator raised an exception. Returns the stale value that takes its place, or raises it."""
-    stale = claim.fail()
-    if stale is None:
-        raise error
-    stale_used(key, error)
-    if note is not None and found.id is not None:
-        note(found.id)
-    return stale
 
 
 class _Batch(contextlib.ExitStack):
@@ -169,7 +84,7 @@ class _Batch(contextlib.ExitStack):
     ) -> List[Optional[bytes]]:
         """Stores the created values and returns the values of all keys."""
         for key, value in self._created(created):
-            self._values[key] = _end(space, self._claims[key], key, value, should_cache)
+            self._values[key] = end(space, self._claims[key], key, value, should_cache)
         return self._all()
 
     async def afinish(
@@ -177,7 +92,7 @@ class _Batch(contextlib.ExitStack):
     ) -> List[Optional[bytes]]:
         """Does the same as :meth:`finish` on an event loop."""
         for key, value in self._created(created):
-            self._values[key] = await _aend(space, self._claims[key], key, value, should_cache)
+            self._values[key] = await aend(space, self._claims[key], key, value, should_cache)
         return self._all()
 
 
@@ -321,7 +236,7 @@ class Creating(_kennel.Space, Memoizing):
         self,
         key: BytesLike,
         create: Callable[[], Creatable],
-        note: Optional[Callable[[Tuple[int, int]], None]],
+        note: Note,
         *,
         should_cache: Optional[Callable[[bytes], bool]] = None,
         background: bool = False,
@@ -329,24 +244,75 @@ class Creating(_kennel.Space, Memoizing):
     ) -> Optional[bytes]:
         """Does the same as :meth:`get_or_create`, and calls ``note`` with the id of a value that was found."""
         found = self.claim(key, **how)
-        claim = _claim_of(self, key, found)
+        claim = claim_of(self, key, found)
         if claim is None:
             if note is not None and found.id is not None:
                 note(found.id)
             return found.value
+        return CreatedValue(self, key, found, claim, should_cache, note).run(create, background)
 
-        def work() -> Optional[bytes]:
-            with claim:
-                try:
-                    made = create()
-                except Exception as error:
-                    return _failed(claim, key, error, found, note)
-                return _end(self, claim, key, made, should_cache)
+    def get_or_create_item(
+        self,
+        key: BytesLike,
+        create: Callable[[], Creatable],
+        *,
+        ttl: Optional[Seconds] = None,
+        stale: Optional[Seconds] = None,
+        absence_ttl: Optional[Seconds] = None,
+        wait: Optional[Seconds] = 30.0,
+        unprotected: bool = False,
+        claim_max_age: Optional[Seconds] = None,
+        early_refresh: Optional[float] = None,
+        flags: int = 0,
+        should_cache: Optional[Callable[[bytes], bool]] = None,
+        background: bool = False,
+        or_uncached: bool = False,
+        on_error: str = "raise",
+        retry_after: Optional[Tuple[Seconds, Seconds]] = None,
+        share_failure: bool = False,
+        resilient: bool = False,
+        tags: Optional[Tags] = None,
+    ) -> Got:
+        """Does the same as :meth:`get_or_create`, with the same parameters, and returns the value with its metadata, and
+        how this caller came to it: a :class:`kennel.Got`. So a program can tell a client for how long it may keep the
+        value, or count what was created.
 
-        if background and found.value is not None:
-            _in_background(work, key)
-            return found.value
-        return work()
+        >>> import kennel, tempfile, os
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> cache = kennel.Cache(os.path.join(folder.name, "pages"), capacity=8 << 20)
+        >>> page = cache.get_or_create_item("page", lambda: "<html>", ttl=60)
+        >>> page.source, page.item.value
+        ('created', b'<html>')
+        >>> again = cache.get_or_create_item("page", lambda: "<html>", ttl=60)
+        >>> again.source, again.item.id == page.item.id, again.item.expires == page.item.expires
+        ('hit', True, True)
+        >>> cache.close(); folder.cleanup()
+
+        If the key has no value, the item is None, and the source says how the caller came to know that.
+        """
+        found = self.claim(
+            key,
+            **given(
+                ttl,
+                stale,
+                absence_ttl,
+                wait,
+                unprotected,
+                claim_max_age,
+                early_refresh,
+                flags,
+                or_uncached,
+                on_error,
+                retry_after,
+                share_failure,
+                resilient,
+                tags,
+            ),
+        )
+        claim = claim_of(self, key, found)
+        if claim is None:
+            return _got.found(found)
+        return CreatedItem(self, key, found, claim, should_cache).run(create, background)
 
     async def aget_or_create(
         self,
@@ -401,7 +367,7 @@ class Creating(_kennel.Space, Memoizing):
         self,
         key: BytesLike,
         create: Callable[[], Awaitable[Creatable]],
-        note: Optional[Callable[[Tuple[int, int]], None]],
+        note: Note,
         *,
         should_cache: Optional[Callable[[bytes], bool]] = None,
         background: bool = False,
@@ -409,24 +375,60 @@ class Creating(_kennel.Space, Memoizing):
     ) -> Optional[bytes]:
         """Does the same as :meth:`aget_or_create`, and calls ``note`` with the id of a value that was found."""
         found = await find(self, key, **how)
-        claim = _claim_of(self, key, found)
+        claim = claim_of(self, key, found)
         if claim is None:
             if note is not None and found.id is not None:
                 note(found.id)
             return found.value
+        return await CreatedValue(self, key, found, claim, should_cache, note).arun(create, background)
 
-        async def work() -> Optional[bytes]:
-            with claim:
-                try:
-                    made = await create()
-                except Exception as error:
-                    return _failed(claim, key, error, found, note)
-                return await _aend(self, claim, key, made, should_cache)
-
-        if background and found.value is not None:
-            _in_background_task(work, key)
-            return found.value
-        return await work()
+    async def aget_or_create_item(
+        self,
+        key: BytesLike,
+        create: Callable[[], Awaitable[Creatable]],
+        *,
+        ttl: Optional[Seconds] = None,
+        stale: Optional[Seconds] = None,
+        absence_ttl: Optional[Seconds] = None,
+        wait: Optional[Seconds] = 30.0,
+        unprotected: bool = False,
+        claim_max_age: Optional[Seconds] = None,
+        early_refresh: Optional[float] = None,
+        flags: int = 0,
+        should_cache: Optional[Callable[[bytes], bool]] = None,
+        background: bool = False,
+        or_uncached: bool = False,
+        on_error: str = "raise",
+        retry_after: Optional[Tuple[Seconds, Seconds]] = None,
+        share_failure: bool = False,
+        resilient: bool = False,
+        tags: Optional[Tags] = None,
+    ) -> Got:
+        """Does the same as :meth:`get_or_create_item` for coroutines, as :meth:`aget_or_create`."""
+        found = await find(
+            self,
+            key,
+            **given(
+                ttl,
+                stale,
+                absence_ttl,
+                wait,
+                unprotected,
+                claim_max_age,
+                early_refresh,
+                flags,
+                or_uncached,
+                on_error,
+                retry_after,
+                share_failure,
+                resilient,
+                tags,
+            ),
+        )
+        claim = claim_of(self, key, found)
+        if claim is None:
+            return _got.found(found)
+        return await CreatedItem(self, key, found, claim, should_cache).arun(create, background)
 
     def get_or_create_multi(
         self,
@@ -494,7 +496,7 @@ class Creating(_kennel.Space, Memoizing):
         with _Batch(keys, wait) as batch:
             for key in batch.in_one_order():
                 found = self.claim(key, wait=batch.time_left(), **how)
-                batch.found(key, found, _claim_of(self, key, found))
+                batch.found(key, found, claim_of(self, key, found))
             missing = batch.missing()
             try:
                 created = create(missing) if missing else []
@@ -541,43 +543,10 @@ class Creating(_kennel.Space, Memoizing):
         with _Batch(keys, wait) as batch:
             for key in batch.in_one_order():
                 found = await find(self, key, wait=batch.time_left(), **how)
-                batch.found(key, found, _claim_of(self, key, found))
+                batch.found(key, found, claim_of(self, key, found))
             missing = batch.missing()
             try:
                 created = await create(missing) if missing else []
             except Exception as error:
                 return batch.failed(error)
             return await batch.afinish(self, created, should_cache)
-
-
-def _in_background(work: Callable[[], Any], key: object) -> None:
-    def run() -> None:
-        try:
-            work()
-        except Exception:
-            _failed_in_background(key)
-
-    threading.Thread(target=run, name="kennel-refresh", daemon=True).start()
-
-
-_refreshing: Set["asyncio.Task[None]"] = set()
-
-
-def _in_background_task(work: Callable[[], Awaitable[Any]], key: object) -> None:
-    owner = task_of()
-
-    async def run() -> None:
-        own(owner)
-        try:
-            await work()
-        except Exception:
-            _failed_in_background(key)
-
-    task = asyncio.get_running_loop().create_task(run(), name="kennel-refresh")
-    # The event loop keeps only weak references to tasks.
-    _refreshing.add(task)
-    task.add_done_callback(_refreshing.discard)
-
-
-def _failed_in_background(key: object) -> None:
-    log.exception("creating a new value of %r in the background failed; the next caller tries again", key)

@@ -91,14 +91,14 @@ def plain(made: Any) -> Any:
     return made.value if isinstance(made, Created) else made
 
 
-def parts(made: Any) -> Tuple[Any, Optional[Dict[str, Any]]]:
-    """The value of what a creator returned, and the options that it brings along, or None if it is not to be stored."""
+def parts(made: Any) -> Tuple[Any, Dict[str, Any], bool]:
+    """The value of what a creator returned, the options that it brings along, and whether it is to be stored."""
     if not isinstance(made, Created):
-        return made, {}
-    if not made.stored:
-        return made.value, None
+        return made, {}, True
     own = made._own
-    return made.value, own if made.value is not None else {name: own[name] for name in _OF_ABSENCE if name in own}
+    if made.value is None:
+        own = {name: own[name] for name in _OF_ABSENCE if name in own}
+    return made.value, own, made.stored
 
 
 def again(

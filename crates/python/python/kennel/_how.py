@@ -87,8 +87,8 @@ class Renewal:
     def store(self, made: Any) -> None:
         """Stores what the function returned, with its value as bytes, unless one of its tags was invalidated meanwhile. Then,
         and if it is not to be stored, the old value goes, too."""
-        data, own = parts(made)
-        if data is None or own is None:
+        data, own, stored = parts(made)
+        if data is None or not stored:
             self.space.delete(self.key)
             return
         as_of = self._moment if own.get("tags") else None

@@ -15,6 +15,7 @@ _Bytes = str | Buffer
 _K = TypeVar("_K", bound=_Bytes)
 _Seconds = float | timedelta
 _Tags = Iterable[_Bytes]
+_Told = tuple[Item | None, bool, Error | None]
 
 __all__ = [
     "DEFAULT_CAPACITY",
@@ -270,6 +271,10 @@ class Lookup:
     @property
     def id(self) -> tuple[int, int] | None: ...
     @property
+    def item(self) -> Item | None: ...
+    @property
+    def has_waited(self) -> bool: ...
+    @property
     def claim(self) -> Claim | None: ...
 
 @final
@@ -293,7 +298,7 @@ class Claim:
     def store_absence(
         self, ttl: _Seconds | None = None, *, expires_at: float | None = None, tags: _Tags | None = None
     ) -> bool: ...
-    def _try_store(
+    def _store_as_item(
         self,
         value: _Bytes | None,
         ttl: _Seconds | None = None,
@@ -302,9 +307,23 @@ class Claim:
         expires_at: float | None = None,
         flags: int | None = None,
         tags: _Tags | None = None,
-    ) -> bool: ...
+        stored: bool = True,
+        waited: _Seconds | None = None,
+    ) -> _Told: ...
+    def _try_store_as_item(
+        self,
+        value: _Bytes | None,
+        ttl: _Seconds | None = None,
+        *,
+        stale: _Seconds | None = None,
+        expires_at: float | None = None,
+        flags: int | None = None,
+        tags: _Tags | None = None,
+        stored: bool = True,
+    ) -> _Told | None: ...
     def refuse(self) -> None: ...
     def fail(self) -> bytes | None: ...
+    def _fail_as_item(self) -> Item | None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *_error: object) -> None: ...
 

@@ -1,7 +1,7 @@
 """Never run: mypy must accept this."""
 
 from datetime import timedelta
-from typing import Optional
+from typing import Literal, Optional
 
 from typing_extensions import assert_type
 
@@ -77,6 +77,20 @@ async def use_tags() -> None:
     assert_type(cache.get_or_create_multi(["a"], lambda keys: [kennel.Created("v"), None, b"v"]), "list[Optional[bytes]]")
     cache.invalidate_tags(("a", "b"), soft=True)
     assert_type(cache.rename("key", "other"), bool)
+
+
+async def use_items() -> None:
+    got = cache.get_or_create_item("key", lambda: kennel.Created("value", ttl=5), tags=["a"], background=True)
+    assert_type(got, kennel.Got)
+    assert_type(got.item, Optional[kennel.Item])
+    assert_type(got.value, Optional[bytes])
+    assert_type(got.source, Literal["hit", "stale", "waited", "created", "not_stored", "failed"])
+
+    async def create() -> bytes:
+        return b"value"
+
+    assert_type(await cache.namespace("pages").aget_or_create_item("key", create, ttl=timedelta(1)), kennel.Got)
+    assert_type(cache.claim("key").item, Optional[kennel.Item])
 
 
 async def use_methods(shop: Shop) -> None:

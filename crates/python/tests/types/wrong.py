@@ -11,6 +11,8 @@ cache.set("key", "value", ttl="1m")  # wrong
 len(cache)  # wrong
 cache.get_or_create("key", lambda: 1)  # wrong
 cache.get_or_create("key", lambda: kennel.Created(1))  # wrong
+cache.get_or_create_item("key", lambda: 1)  # wrong
+cache.get_or_create_item("key", lambda: b"").item.value  # wrong
 cache.set("key", "value", tags=[1])  # wrong
 cache.invalidate_tags(7)  # wrong
 

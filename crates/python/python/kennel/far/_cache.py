@@ -28,7 +28,7 @@ from typing import (
 
 from .. import _kennel
 from .._clock import now
-from .._create import BytesLike, as_bytes
+from .._ending import BytesLike, as_bytes
 from .._errors import OwnClaim
 from .._log import not_stored
 from .._times import Seconds, seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple, Union, overload
 
-from .._create import as_bytes
+from .._ending import as_bytes
 from .._created import Created
 from .._how import How, Made
 from .._keys import Keys
