@@ -3,7 +3,7 @@
 //! ```text
 //! claim     the header names this member as the resizer
 //! copy      all records, then again what changed meanwhile; readers and writers go on, writers that are faster than the
-//!           copy from one stripe's lock to the next
+//!           copy wait for the locks of the stripes, in turn
 //! wait      until no key is locked: a lock is a claim, and claims cannot move
 //! lock      the opening lock: nobody opens, replaces or destroys the file from here on
 //! close     writers wait from here on
@@ -44,6 +44,7 @@ use crate::store::transfer::Transfer;
 use crate::sync::clock::monotonic_ms;
 use crate::sync::fork;
 use crate::sync::locks::{LockError, LockStrategy, RegionGuard};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -59,9 +60,9 @@ const CLOSED_WAIT: Duration = Duration::from_millis(50);
 const CLOSINGS: u32 = 10;
 /// After so many rounds each of the next ones copies twice as much, so that there is an end beside writers that change more
 /// in the meantime.
-const ROUNDS: u32 = 64;
+const ROUNDS: u32 = 256;
 /// How long writers may write before the file is closed again. A writer that waits looks at it once a millisecond.
-const OPEN_FOR: Duration = Duration::from_millis(3);
+const OPEN_FOR: Duration = Duration::from_millis(2);
 /// The pause between two looks at the keys that are locked.
 const LOCKS_PAUSE: Duration = Duration::from_millis(10);
 
@@ -273,7 +274,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Copies what has changed since it was copied, until little has. If writers change more than the copy can follow, it
-    /// goes on under the lock of one stripe after the other: a writer that meets it waits, and changes nothing meanwhile.
+    /// goes on under the locks of the stripes: a writer that meets it waits, and changes nothing meanwhile.
     /// Returns whether it had to, and `is_slow` says that it must from the first pass on.
     fn catch_up(&self, transfer: &mut Transfer<'_, Mapping, Mapping>, is_slow: bool) -> Result<bool> {
         let without_lock = |transfer: &mut Transfer<'_, Mapping, Mapping>| {
@@ -286,16 +287,23 @@ impl<'a> Turn<'a> {
         Ok(true)
     }
 
-    /// Copies the changed buckets of each stripe under its lock; returns how many there were.
+    /// Copies the changed buckets of all stripes, each under its lock; returns how many there were. The stripes take turns, so
+    /// that those who wait for one get it after each turn.
     fn copy_locked(&self, transfer: &mut Transfer<'_, Mapping, Mapping>) -> Result<u64> {
-        let mut changed = 0;
-        for stripe in 0..self.old.geometry().shape.stripes {
-            let mut bucket = 0;
-            while bucket < self.old.geometry().buckets {
-                let guard = self.enter(stripe, lock(self.old, stripe)?)?;
-                let began = Instant::now();
-                let copied = transfer.copy_locked(&guard, &mut bucket, || began.elapsed() >= LONGEST_HOLD);
-                changed += copied.map_err(Error::io("copy", &self.old.real))?;
+        let (shape, buckets) = (self.old.geometry().shape, self.old.geometry().buckets);
+        let (mut changed, mut turns) = (0, VecDeque::from_iter((0..shape.stripes).map(|stripe| (stripe, 0))));
+        while let Some((stripe, mut bucket)) = turns.pop_front() {
+            let guard = self.enter(stripe, lock(self.old, stripe)?)?;
+            let began = Instant::now();
+            let copied = transfer.copy_locked(&guard, &mut bucket, || began.elapsed() >= LONGEST_HOLD);
+            changed += copied.map_err(Error::io("copy", &self.old.real))?;
+            drop(guard);
+            if bucket < buckets {
+                if turns.is_empty() {
+                    // Those who wait for the last stripe get it, too.
+                    std::thread::sleep(LONGEST_HOLD / 4);
+                }
+                turns.push_back((stripe, bucket));
             }
         }
         Ok(changed)
