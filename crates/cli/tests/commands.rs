@@ -1,6 +1,7 @@
 //! Commands that run other commands: `memo` and `lock`, and `invalidate`, which makes `memo` forget.
 #![cfg(unix)] // The commands that they run here are a shell's.
 
+mod ctrl_c;
 mod place;
 
 use std::fs;
@@ -8,7 +9,8 @@ use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::Duration;
 
-use place::{COUNT, Place, expect, expect_failure, heeding_ctrl_c, interrupt, text, wait_until};
+use ctrl_c::heeding_ctrl_c;
+use place::{COUNT, Place, expect, expect_failure, interrupt, text, wait_until};
 use tempfile::TempDir;
 
 #[test]

@@ -1,6 +1,8 @@
 //! `demo`, `bench` and `replay` when they are ended from outside: no file is left in memory, and no worker goes on.
 #![cfg(target_os = "linux")] // Processes are found in /proc.
 
+mod ctrl_c;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,6 +10,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use ctrl_c::heeding_ctrl_c;
 use tempfile::TempDir;
 
 #[track_caller]
@@ -41,6 +44,7 @@ struct Run {
 impl Run {
     fn start(args: &[&str]) -> (Child, BufReader<ChildStdout>) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kennel"));
+        let command = heeding_ctrl_c(&mut command);
         let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         (child, stdout)

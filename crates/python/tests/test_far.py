@@ -294,6 +294,8 @@ import signal, sys, time
 from kennel.far import FarCache
 far = FarCache(sys.argv[1], prefix="app:", path=sys.argv[2], capacity="1M")
 caught = []
+# A background shell starts everything with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGALRM, lambda *_: caught.append(1))
 signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
 assert far.call(["BLPOP", "app:list", 1]) is None, "signals do not break a call"

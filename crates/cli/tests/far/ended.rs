@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use crate::ctrl_c::heeding_ctrl_c;
 use crate::fixture::kennel;
 use crate::server::{program, send, wait_until};
 
@@ -31,7 +32,7 @@ fn a_demo_that_is_ended_leaves_no_process() {
     for signal in ["TERM", "INT", "KILL"] {
         let mut command = kennel();
         command.args(["far", "demo", "--seconds", "600", "--server"]).arg(&program);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = heeding_ctrl_c(&mut command).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let folder: PathBuf = loop {
             let mut line = String::new();

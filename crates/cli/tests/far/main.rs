@@ -1,6 +1,8 @@
 //! `kennel far`: the real program in front of a real server. Where there is no server, the tests that need one say so.
 #![cfg(unix)]
 
+#[path = "../ctrl_c/mod.rs"]
+mod ctrl_c;
 #[path = "../fixture/fields.rs"]
 mod fields;
 #[path = "../fixture/mod.rs"]
