@@ -136,7 +136,7 @@ fn advise_prints_what_is_documented() {
     assert!(unread["hit_ratio"].is_null() && unread["sizes"].as_array().is_some_and(Vec::is_empty), "{unread}");
     let path = dir.path().join("sampled");
     let cache = kennel::Options::new().capacity(4 << 20).samples(true).create(&path).expect("a cache");
-    for number in 0..2000_u32 {
+    for number in 0..1000_u32 {
         cache.set(number.to_le_bytes(), [0; 64]).expect("room");
     }
     let advise = Command::new(env!("CARGO_BIN_EXE_kennel"))
@@ -147,7 +147,7 @@ fn advise_prints_what_is_documented() {
         .expect("it runs");
     let mut advise = Some(advise);
     let output = loop {
-        (0..2000_u32).for_each(|number| assert!(cache.contains(number.to_le_bytes())));
+        (0..1000_u32).for_each(|number| assert!(cache.contains(number.to_le_bytes())));
         std::thread::sleep(std::time::Duration::from_millis(20));
         if advise.as_mut().is_some_and(|child| child.try_wait().expect("a child").is_some()) {
             break advise.take().expect("it has ended").wait_with_output().expect("its output");
