@@ -291,7 +291,7 @@ fn a_worker_that_is_killed_ends_the_replay() -> Outcome {
 #[cfg(target_os = "linux")]
 fn first_child(parent: u32) -> Result<String, Box<dyn Error>> {
     let children = format!("/proc/{parent}/task/{parent}/children");
-    let patience = std::time::Duration::from_secs(60);
+    let patience = std::time::Duration::from_secs(300);
     let start = std::time::Instant::now();
     while start.elapsed() < patience {
         if let Some(child) = fs::read_to_string(&children)?.split_whitespace().next() {
