@@ -141,7 +141,10 @@ impl<M: Memory> Store<M> {
     pub(crate) fn named_namespaces(&self) -> impl Iterator<Item = (u16, String)> {
         self.namespaces().filter_map(|namespace| {
             let hash = self.namespace_word(namespace, at!(Namespace.name_hash)).load(Ordering::Acquire);
-            let name = if hash == 0 { None } else { self.namespace_name_of(namespace) }?;
+            if hash == 0 {
+                return None;
+            }
+            let name = self.namespace_name_of(namespace)?;
             // An entry that gets another name meanwhile shows a mixture of both.
             (name_hash(&name) == hash).then_some((namespace, name))
         })

@@ -22,21 +22,15 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The command lines of processes with this text in them, and each process's parent.
-fn lines_and_parents(text: &str) -> Vec<(String, Option<u32>)> {
-    let of = |folder: PathBuf| {
-        let line = String::from_utf8_lossy(&fs::read(folder.join("cmdline")).ok()?).replace('\0', " ");
-        // The parent is the second field behind the name, which is in parentheses.
-        let stat = fs::read_to_string(folder.join("stat")).ok()?;
-        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
-        line.contains(text).then_some((line, parent))
-    };
-    fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| of(entry.path())).collect()
+/// The command line of the process with this folder in /proc; `None` if it has ended.
+fn command_line(process: &Path) -> Option<String> {
+    Some(String::from_utf8_lossy(&fs::read(process.join("cmdline")).ok()?).replace('\0', " "))
 }
 
 /// Processes with this text in their command line.
 fn processes_with(text: &str) -> Vec<String> {
-    lines_and_parents(text).into_iter().map(|(line, _)| line).collect()
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| command_line(&entry.path())).filter(|line| line.contains(text)).collect()
 }
 
 fn send(signal: &str, to: &Child) {
@@ -87,10 +81,14 @@ impl Run {
         fs::write(&trace, (0..400_000).map(line).collect::<String>()).unwrap();
         let (child, stdout) = Self::start(&["replay", "--processes", "2", "--items", "1000", trace.to_str().unwrap()]);
         // Other replays may run on the machine.
-        let is_ours = |(line, parent): &(String, _)| line.contains("/kennel-") && *parent == Some(child.id());
-        let worker = || lines_and_parents("replay-worker").into_iter().find(is_ours);
+        let children = format!("/proc/{0}/task/{0}/children", child.id());
+        let worker = || {
+            let children = fs::read_to_string(&children).unwrap();
+            let lines = children.split_whitespace().filter_map(|pid| command_line(&Path::new("/proc").join(pid)));
+            lines.into_iter().find(|line| line.contains("replay-worker") && line.contains("/kennel-"))
+        };
         wait_until("no worker starts", || worker().is_some());
-        let path = PathBuf::from(worker().unwrap().0.split_whitespace().last().unwrap());
+        let path = PathBuf::from(worker().unwrap().split_whitespace().last().unwrap());
         Self { child, stdout, directory: path.parent().unwrap().to_owned() }
     }
 
