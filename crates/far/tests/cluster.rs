@@ -2,6 +2,8 @@
 //! say so and are left out.
 #![cfg(unix)]
 
+#[path = "common/near.rs"]
+mod near;
 // The test `histories` uses the rest of it.
 #[allow(dead_code)]
 #[path = "common/nodes.rs"]
@@ -17,6 +19,7 @@ mod server;
 
 use kennel_far::resp::Value;
 use kennel_far::{Create, Degraded, Error, Expiry, Far, Options, Tracking};
+use near::is_near;
 use nodes::{Cluster, slots_of};
 use patience::{Over, until};
 use std::path::PathBuf;
@@ -71,14 +74,6 @@ impl Place {
 
 fn get(far: &Far, key: &str) -> Option<String> {
     far.get(key).unwrap().map(|value| String::from_utf8(value).unwrap())
-}
-
-/// Whether the near tier answered the last read.
-fn is_near(far: &Far, key: &str) -> bool {
-    let before = far.stats();
-    get(far, key);
-    let after = far.stats();
-    after.hits + after.absent_hits > before.hits + before.absent_hits
 }
 
 /// Waits until the near tier answers for all masters with slots.

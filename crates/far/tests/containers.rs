@@ -2,6 +2,8 @@
 //! there is no server, these tests say so and are left out.
 #![cfg(target_os = "linux")]
 
+#[path = "common/near.rs"]
+mod near;
 // Each test uses a part of it.
 #[allow(dead_code)]
 #[path = "common/patience.rs"]
@@ -12,6 +14,7 @@ mod patience;
 mod server;
 
 use kennel_far::{Expiry, Far, Options};
+use near::is_near;
 use patience::until;
 use server::Server;
 use std::io::{BufRead, BufReader, Write};
@@ -34,14 +37,6 @@ fn options(url: &str) -> Options {
 
 fn get(far: &Far, key: &str) -> String {
     far.get(key).unwrap().map(|value| String::from_utf8(value).unwrap()).unwrap_or_default()
-}
-
-/// Whether the near tier answered the last read.
-fn is_near(far: &Far, key: &str) -> bool {
-    let before = far.stats();
-    get(far, key);
-    let after = far.stats();
-    after.hits + after.absent_hits > before.hits + before.absent_hits
 }
 
 /// The process in a container: it mounts what it is told, opens the near file, and does what it reads.

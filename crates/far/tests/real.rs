@@ -1,6 +1,8 @@
 //! Calls, pushes, seats and forks with a real server. Without one, these tests say so and are left out.
 #![cfg(unix)]
 
+#[path = "common/near.rs"]
+mod near;
 // Each test uses a part of it.
 #[allow(dead_code)]
 #[path = "common/patience.rs"]
@@ -10,6 +12,7 @@ mod server;
 
 use kennel_far::resp::Value;
 use kennel_far::{Create, CreateError, Degraded, Error, Expiry, Far, Lookup, Options, RedisStore, Store};
+use near::is_near;
 use patience::until;
 use server::Server;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -61,14 +64,6 @@ fn trusted(far: &Far) {
 
 fn get(far: &Far, key: &str) -> Option<String> {
     far.get(key).unwrap().map(|value| String::from_utf8(value).unwrap())
-}
-
-/// Whether the near tier answered the last read.
-fn is_near(far: &Far, key: &str) -> bool {
-    let before = far.stats();
-    get(far, key);
-    let after = far.stats();
-    after.hits + after.absent_hits > before.hits + before.absent_hits
 }
 
 #[test]

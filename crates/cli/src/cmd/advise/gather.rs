@@ -18,7 +18,7 @@ const MOST_LOST: f64 = 0.02;
 /// The most reads that are kept.
 const MOST_READS: usize = 20_000_000;
 /// The bits of a hash that select the sample lie from this one on: those below select the stripe.
-const FIRST_BIT: u32 = 12;
+pub const FIRST_BIT: u32 = 12;
 const MOST_BITS: u32 = 24;
 /// The smallest size that is asked about is the file's divided by this.
 const SMALLEST_PART: u64 = 2;

@@ -4,4 +4,6 @@ mod curve;
 mod gather;
 mod run;
 
+#[cfg(feature = "top")]
+pub use gather::FIRST_BIT;
 pub use run::{AdviseArgs, run};

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 
 use kennel::{Cache, Options, Tap};
 
+use crate::cmd::advise::FIRST_BIT;
 use crate::cmd::metrics::Target;
 
-/// The bits that take turns.
-const FIRST_BIT: u32 = 12;
+/// How many bits take turns, from the first one on.
 const BITS: u32 = 8;
 /// What is left of a sample after a look, and of which rest it is forgotten: a key is shown for some dozens of looks.
 const LEFT: f64 = 0.93;
