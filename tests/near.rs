@@ -5,6 +5,7 @@ mod common;
 
 #[cfg(unix)]
 use common::fork::Forked;
+#[cfg(unix)]
 use common::stop::Stop;
 use common::{Place, TestClock, moment};
 use kennel::{

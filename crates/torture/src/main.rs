@@ -16,7 +16,6 @@
 //! for claims, which include the time that others need to create, are measured separately.
 //!
 //! A run ends with one line of results, and with status 1 if there was a violation.
-#![cfg_attr(not(unix), allow(dead_code, unused_imports, reason = "signals are of Unix"))]
 
 #[cfg(not(any(kennel_test_hooks, doc)))]
 compile_error!(
@@ -26,6 +25,7 @@ compile_error!(
 #[cfg(unix)]
 mod absence;
 
+#[cfg(unix)]
 mod board;
 #[cfg(unix)]
 mod creator;

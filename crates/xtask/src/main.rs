@@ -8,6 +8,7 @@
 mod bindings;
 mod built_from;
 mod capi;
+mod cross_check;
 mod far;
 mod far_figures;
 mod fuzz;
@@ -18,7 +19,6 @@ mod languages;
 mod library_tests;
 mod limit;
 mod loom;
-mod macos;
 mod memcheck;
 mod minimal;
 mod miri;
@@ -83,8 +83,10 @@ enum Command {
     FarFigures(far_figures::Args),
     /// Run all tests, Python's included, as Windows programs under Wine
     Windows(windows::Args),
+    /// Type-check and lint everything for Windows
+    WindowsCheck(cross_check::Args),
     /// Type-check and lint everything for macOS
-    MacosCheck(macos::Args),
+    MacosCheck(cross_check::Args),
     /// Check the library, the suite for locks and the command line with the oldest versions of their dependencies
     Minimal,
     /// Build each crate that is to be published from its package alone
@@ -138,7 +140,8 @@ fn main() -> ExitCode {
         Command::Far(args) => far::run(&args),
         Command::FarFigures(args) => far_figures::run(args),
         Command::Windows(args) => windows::run(args),
-        Command::MacosCheck(args) => macos::run(&args),
+        Command::WindowsCheck(args) => cross_check::WINDOWS.check(&args),
+        Command::MacosCheck(args) => cross_check::MACOS.check(&args),
         Command::Minimal => minimal::run(),
         Command::Package => package::run(),
         Command::PublicApi(args) => public_api::run(&args),

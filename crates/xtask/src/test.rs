@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::builder::PossibleValuesParser;
 
+use crate::cross_check::{MACOS, WINDOWS};
 use crate::library_tests::{PACKAGES, main_tests};
 use crate::plan::{Plan, Planned};
 use crate::step::Step;
-use crate::{capi, far, go, languages, loom, macos, minimal, node, php, python, ruby, runner, torture};
+use crate::{capi, far, go, languages, loom, minimal, node, php, python, ruby, runner, torture};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -45,7 +46,8 @@ fn all_steps() -> Vec<Planned> {
         ),
         planned(minimal::step().beside(), 63, 280, "the build with the oldest dependencies that the manifests allow"),
         planned(loom::step().beside(), 288, 350, "the models, under every interleaving of their threads"),
-        planned(macos::step().beside(), 110, 500, "types and lints for macOS, where rustup can install its target"),
+        planned(MACOS.step().beside(), 110, 500, "types and lints for macOS, where rustup can install its target"),
+        planned(WINDOWS.step().beside(), 80, 450, "types and lints for Windows, likewise"),
         planned(torture::step(), 87, 200, "20 s of processes that are killed while they use one cache"),
         planned(torture::faults_step(), 90, 30, "whether the torture finds injected faults"),
         planned(capi::step(), 120, 900, "the C library: lints, and tests in C"),
@@ -137,6 +139,7 @@ mod tests {
                 "test",
                 "minimal",
                 "macos",
+                "windows",
                 "faults",
                 "capi",
                 "php",
