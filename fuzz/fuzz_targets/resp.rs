@@ -2,9 +2,8 @@
 //!
 //! Input: a byte that says how the rest arrives, then the stream.
 //!
-//! Asserted: no panic; the same values, and the same items, and an error or none, whether the stream arrives in one piece or
-//! in many; no
-//! values that need more memory than the limit allows; what `encode` writes is decoded as it was.
+//! Asserted: no panic; the same items, and an error or none, whether the stream arrives in one piece or in many; no value
+//! that needs more memory than the limit allows; what `encode` writes is decoded as it was.
 #![no_main]
 
 #[allow(dead_code, reason = "the crate uses the rest")]

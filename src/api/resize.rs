@@ -65,11 +65,11 @@ impl Cache {
     /// Gives the file another capacity while all processes go on using it. A new file gets the items, namespaces, counters
     /// and invalidations of the old one, and takes its place; all handles of all processes switch to it at their next call.
     ///
-    /// Reads do not miss because of it. Writers wait for some milliseconds at the end; beside writers that never pause, many
-    /// times in turn. If not all items fit, the most used
-    /// ones are kept. Stamps stay, so that near copies and [`compare_and_swap`](Cache::compare_and_swap) go on. Creations in
-    /// progress are voided: their callers get their values, which are not stored. The call waits until no key is
-    /// [locked](Cache::lock). Both files exist until the last process has switched, so there must be room for both.
+    /// Reads do not miss because of it. Writers wait for some milliseconds at the end. If they never pause, they wait many
+    /// times, with a moment to write between two waits. If not all items fit, the most used ones are kept. Stamps stay, so
+    /// that near copies and [`compare_and_swap`](Cache::compare_and_swap) go on. Creations in progress are voided: their
+    /// callers get their values, which are not stored. The call waits until no key is [locked](Cache::lock). Both files
+    /// exist until the last process has switched, so there must be room for both.
     ///
     /// The number of stripes and of lock regions follow the capacity as in a new file, unless they were chosen otherwise
     /// when the file was created. The largest item changes with the size of a stripe.

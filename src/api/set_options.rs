@@ -75,10 +75,10 @@ impl SetOptions {
         self
     }
 
-    /// The tags of the value, up to [`MAX_TAGS`](crate::MAX_TAGS). An
-    /// [invalidation](crate::Cache::invalidate_tags) of one of them covers the value. Tags take 40 bytes, and 8 more for
-    /// each four of them beyond the first four: see [`tagged_record_size`](crate::tagged_record_size). More of them fail
-    /// with [`TooManyTags`](crate::Error::TooManyTags) when the value is stored.
+    /// The tags of the value, up to [`MAX_TAGS`](crate::MAX_TAGS). An [invalidation](crate::Cache::invalidate_tags) of one
+    /// of them covers the value. Tags take 40 bytes, and 8 more for each four of them beyond the first four: see
+    /// [`tagged_record_size`](crate::tagged_record_size). If there are more, the value is not stored, and the call returns
+    /// [`TooManyTags`](crate::Error::TooManyTags).
     #[must_use]
     pub fn tags<T: AsRef<[u8]>>(self, tags: &[T]) -> Self {
         self.with_tags(TagNumbers::of(tags))

@@ -104,8 +104,8 @@ impl<'a, M: Memory> Seats<'a, M> {
 
     /// Takes a seat, of a dead member or a free one, and its lease; `None` while all seats have living members. This
     /// retries for a while, since a lease that is held does not prove its member alive: a process that tests a member
-    /// holds the lease for a moment. A new lease file gets the permission bits `mode`.
-    /// `plain_device`: see [`Lease::keep`].
+    /// holds the lease for a moment. A new lease file gets the permission bits `mode`; `plain_device` is that of
+    /// [`Lease::keep`].
     pub(crate) fn take(
         &self,
         directory: &Path,

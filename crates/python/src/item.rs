@@ -29,6 +29,9 @@ pub(crate) struct Item {
     expires: Option<f64>,
     /// When the item becomes stale, in seconds since 1970; None if it does not.
     soft_expires: Option<f64>,
+    /// When the item was created, in seconds since 1970. This is known of items that ``get_or_create`` or one of its
+    /// variants created, and of items with flags, with a soft expiry, or in a namespace; None for others.
+    created: Option<f64>,
     /// Whether the item is stale: its soft expiry has passed, or it was invalidated softly.
     is_stale: bool,
 }
@@ -47,14 +50,15 @@ impl Item {
             id: id_of(item),
             expires: item.expires.map(unix_time),
             soft_expires: item.soft_expires.map(unix_time),
+            created: item.created.map(unix_time),
             is_stale: item.is_stale,
         }
     }
 
     /// The same item for another object, with the same value.
     pub(crate) fn again(&self, py: Python<'_>) -> Self {
-        let Self { ref value, flags, stamp, id, expires, soft_expires, is_stale } = *self;
-        Self { value: value.clone_ref(py), flags, stamp, id, expires, soft_expires, is_stale }
+        let Self { ref value, flags, stamp, id, expires, soft_expires, created, is_stale } = *self;
+        Self { value: value.clone_ref(py), flags, stamp, id, expires, soft_expires, created, is_stale }
     }
 }
 

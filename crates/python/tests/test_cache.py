@@ -54,6 +54,9 @@ def test_arguments_have_names(cache):
     item = cache.get_item("key")
     assert (item.value, item.stamp) == (b"value", stamp)
     assert 0 < item.expires - time.time() <= 60 and 0 < item.soft_expires - time.time() <= 30
+    assert abs(time.time() - item.created) < 2
+    cache.set("plain", "value")
+    assert cache.get_item("plain").created is None
     assert cache.get(key="key") == cache.get("key", default=7) == b"value"
     assert cache.get("other", default=7) == cache.get(default=7, key="other") == 7
     # A name that is made when the program runs.

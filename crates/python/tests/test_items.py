@@ -39,7 +39,7 @@ def space(request, cache):
     return cache if request.param == "cache" else cache.namespace("pages")
 
 
-FIELDS = ("value", "flags", "stamp", "id", "expires", "soft_expires", "is_stale")
+FIELDS = ("value", "flags", "stamp", "id", "expires", "soft_expires", "created", "is_stale")
 
 
 def fields(item):
@@ -64,6 +64,7 @@ def test_it_is_the_item_that_a_read_finds(space, ask):
     assert (got.source, got.value, got.item.flags, got.item.is_stale) == ("created", b"value", 7, False)
     assert 58 < got.item.expires - time.time() <= 60 and 28 < got.item.soft_expires - time.time() <= 30
     assert fields(got.item) == fields(space.get_item("key"))
+    assert abs(time.time() - got.item.created) < 2
     hit = ask(space, "key", never)
     assert (hit.source, fields(hit.item)) == ("hit", fields(got.item))
     assert isinstance(space.get_if_changed("key", got.item.id), kennel.Unchanged)
