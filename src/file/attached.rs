@@ -459,7 +459,7 @@ impl Drop for AttachedFile {
         if let Some(joined) = self.member.get() {
             self.seats().leave(joined.member.seat);
         }
-        // A handle without a member usually removes nothing. But if an open handle keeps a replaced file from being
+        // A handle that has not joined usually removes nothing. But if an open handle keeps a replaced file from being
         // removed, as on Windows, such a handle removes the file, too.
         let tidies = self.joined().is_some() || !platform::CAN_REPLACE_MAPPED;
         if tidies && self.is_replaced() {

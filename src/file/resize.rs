@@ -1,4 +1,4 @@
-//! Another size for a file that is in use: a new file gets what the old one holds, and takes its place.
+//! Gives a file that is in use another size: a new file gets what the old one holds, and takes its place.
 //!
 //! ```text
 //! claim     the header names this member as the resizer

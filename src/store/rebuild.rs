@@ -48,8 +48,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         self.trust();
     }
 
-    /// Marks the stripe as trusted. The release store that closed the last bucket orders everything before it; only
-    /// that store itself may come after these. So a death may leave that bucket odd, and the next holder closes it.
+    /// Marks the stripe as trusted. The release store that closed the last bucket comes after all other stores of the
+    /// rebuild. A death may leave that one bucket odd; the next holder then closes it.
     fn trust(&self) {
         self.word(at!(Stripe.repair_attempts)).set(Step::VerifyMe, 0);
         self.word(at!(Stripe.verify_me)).set(Step::VerifyMe, 0);

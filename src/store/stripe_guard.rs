@@ -1,5 +1,5 @@
-//! A stripe under its lock: the witness that every change of a stripe requires, and the single steps that make up an
-//! operation.
+//! A stripe under its lock: the guard, without which no change of a stripe is possible, and the single steps that make
+//! up an operation.
 //!
 //! Repairs and readers rely on the order of the steps. If one step must not become visible before the step in front of
 //! it, a release fence stands between them. For a process that may be killed, the fence need only restrain the
