@@ -40,13 +40,13 @@ pub(super) struct MappedFile<'a> {
     pub settings: Settings,
 }
 
-/// What a process opens a file for, and how it holds the data file's lock until it is a member.
+/// What a process opens a file for, and how it holds the opening lock until it is a member.
 pub(super) enum Use {
     /// Only to read: without the lock, and without a seat until a call needs one.
     ToRead,
     /// Under a lock that the data file's own descriptor holds.
     Locked,
-    /// Under a lock by another descriptor.
+    /// Under a lock that another descriptor holds.
     With(DataLock),
 }
 
@@ -56,8 +56,8 @@ pub(crate) struct AttachedFile {
     pub number: u64,
     pub real: PathBuf,
     pub store: Store<Mapping>,
-    /// Locked only while the file is opened, or by strategy `process` for as long as it is open. After that, children of
-    /// this process share its open file description.
+    /// Locked only while the file is being opened, or by strategy `process` for as long as it is open. After that,
+    /// children of this process share its open file description.
     pub(super) data: OwnFile,
     system: FileSystem,
     pub settings: Settings,
@@ -65,7 +65,8 @@ pub(crate) struct AttachedFile {
     /// This process's membership; a read-only handle has none.
     member: PerProcess<Membership>,
     plain_reads: PlainReads,
-    /// Set when a read found that this process cannot join: when a read may try again, in milliseconds since `born`.
+    /// Set once a read has found that this process cannot join: the time at which a read may try again, in milliseconds
+    /// since `born`.
     unjoined: PerProcess<AtomicU64>,
     /// The file is a copy that no process has adopted yet, so this handle is read-only.
     is_copy: bool,
@@ -102,7 +103,7 @@ pub(crate) struct Membership {
     pub lines: SeatLines,
     /// Reads need more than a version check: a reader's lock, or checksums.
     reads_carefully: bool,
-    /// Whether this process keeps the data file's lock for as long as the file is open, as with strategy `process`.
+    /// Whether this process keeps the opening lock for as long as the file is open, as with strategy `process`.
     keeps_lock: bool,
     /// That lock, unless the descriptor of the data file holds it.
     _only: Option<DataLock>,
@@ -175,7 +176,7 @@ impl AttachedFile {
         HeaderWords(&self.store.mem)
     }
 
-    /// Whether this process keeps the data file's lock, so that no other process can replace the file.
+    /// Whether this process keeps the opening lock, so that no other process can replace the file.
     pub(super) fn keeps_data_lock(&self) -> bool {
         self.joined().is_some_and(|joined| joined.keeps_lock)
     }
@@ -184,7 +185,7 @@ impl AttachedFile {
         Seats { mem: &self.store.mem, geometry: self.geometry() }
     }
 
-    /// Gathers the small pages of a file in memory into large ones, if the settings ask for that.
+    /// Gathers the small pages of a file that lies in memory into large ones, if the settings ask for that.
     pub(crate) fn make_pages_large(&self) {
         let asks = self.settings.large_pages == LargePages::Always && !self.settings.read_only;
         if asks && self.system.in_memory {
@@ -205,15 +206,15 @@ impl AttachedFile {
         self.born.elapsed().as_millis() as u64
     }
 
-    /// Whether the time `next` has come, in milliseconds since this file was opened. If so, it is set to `every_ms` from
-    /// now, so that one thread alone sees it come.
+    /// Whether the time `next` has come, in milliseconds since this file was opened. If so, `next` is set to `every_ms`
+    /// from now, so that only one thread gets `true`.
     pub(super) fn is_due(&self, next: &AtomicU64, every_ms: u64) -> bool {
         let (now, due) = (self.up_ms(), next.load(Ordering::Relaxed));
         now >= due && next.compare_exchange(due, now + every_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Makes this process a member. The caller holds the data lock; `only` is that lock if strategy `process` keeps it, and
-    /// it is not that of the data file's own descriptor.
+    /// Makes this process a member. The caller holds the opening lock. `only` is that lock if strategy `process` is to
+    /// keep it and the data file's own descriptor does not hold it.
     fn join(&self, only: Option<DataLock>) -> Result<Membership> {
         let seats = self.seats();
         let now_ms = self.settings.time.now_ms();
@@ -266,7 +267,7 @@ impl AttachedFile {
         self.member_within(self.settings.lock_wait)
     }
 
-    /// [`member`](Self::member), waiting up to `limit` for the data lock.
+    /// [`member`](Self::member), waiting up to `limit` for the opening lock.
     #[inline]
     pub(crate) fn member_within(&self, limit: Duration) -> Result<&Membership> {
         match self.member.get() {
@@ -317,7 +318,7 @@ impl AttachedFile {
         self.join_under(Some(lock))
     }
 
-    /// Makes this process a member under the data lock, which strategy `process` keeps. `None`: the data file's own
+    /// Makes this process a member under the opening lock, which strategy `process` keeps. `None`: the data file's own
     /// descriptor holds it.
     fn join_under(&self, lock: Option<DataLock>) -> Result<&Membership> {
         let (only, _lock) = if self.settings.locks.is_one_process() { (lock, None) } else { (None, lock) };
@@ -355,8 +356,8 @@ impl AttachedFile {
         joined.member.locks.lock(seats, self.geometry().lock_region(stripe), limit)
     }
 
-    /// Locks a stripe's lock region for this process, on the path that matters: the region is free, and its lock takes no
-    /// system call. Otherwise `wait` locks it.
+    /// Locks a stripe's lock region for this process, on the fast path: the region is free, and its lock takes no
+    /// system call. Otherwise `wait` locks the region.
     #[inline(always)]
     pub(crate) fn lock_at_once<'a>(
         &'a self,
@@ -458,7 +459,8 @@ impl Drop for AttachedFile {
         if let Some(joined) = self.member.get() {
             self.seats().leave(joined.member.seat);
         }
-        // A read-only handle writes nothing. On systems where it kept the file from being removed, it removes the file.
+        // A handle that has not joined usually removes nothing. But if an open handle keeps a replaced file from being
+        // removed, as on Windows, such a handle removes the file, too.
         let tidies = self.joined().is_some() || !platform::CAN_REPLACE_MAPPED;
         if tidies && self.is_replaced() {
             self.tidy_at_end.of = Some((self.real.clone(), self.settings.trust));

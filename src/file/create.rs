@@ -1,6 +1,6 @@
-//! Creating a cache file. It begins without a name, or in its lock directory; its locks are made first, and the
-//! finished file is moved into place. So no process maps a half-made file, two creators yield one file, and a killed
-//! creator leaves at most a lock directory.
+//! Creating a cache file. The new file begins without a name, or in its lock directory; its locks are made first, and
+//! the finished file is moved into place. So no process maps a half-made file, two creators yield one file, and a
+//! killed creator leaves at most a lock directory.
 
 use super::attached::{AttachedFile, MappedFile, Use};
 use super::header::{FileIdentity, FileParams};
@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempPath;
 
-/// Creates a cache file and opens it. With `replace` it replaces the existing file, whose data lock the caller holds.
+/// Creates a cache file and opens it. With `replace` it replaces the existing file, whose opening lock the caller
+/// holds.
 pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<AttachedFile> {
     if !replace {
         must_be_free(real)?;
@@ -164,8 +165,9 @@ impl<'a> Creation<'a> {
 
     /// Gives the file its length and all its space, and maps it.
     ///
-    /// A page of a file in memory keeps the size with which it was allocated, so large ones must be there first. No store
-    /// goes through the mapping before all space is allocated: it could end this process with a SIGBUS.
+    /// If a file lies in memory, each of its pages keeps the size with which it was allocated, so large pages must be
+    /// there first. No store goes through the mapping before all space is allocated: it could end this process with a
+    /// SIGBUS.
     fn map(&self, file: &File, system: &FileSystem) -> Result<Mapping> {
         let Self { real, settings, .. } = self;
         let len = self.fixed.geometry.file_len;
@@ -174,7 +176,7 @@ impl<'a> Creation<'a> {
             allocate(file, len, real)?;
             return settings.map_new(file, len, system, real);
         }
-        // Mapped before it has its length, since `mlockall` makes pages at once.
+        // Mapped before it has its length, since under `mlockall` a mapping allocates its pages at once.
         let mapping = settings.map_new(file, len, system, real)?;
         file.set_len(len).map_err(|source| no_space(source, len, real))?;
         mapping.take_large_pages(file, settings.large_pages == LargePages::Always);

@@ -118,8 +118,8 @@ impl Current {
         self.follow(|opened| opened.follow_for_read().map(Option::<&Arc<AttachedFile>>::cloned).ok_or(())).ok()
     }
 
-    /// Switches from each replaced file to the successor that `next` finds. `Ok(None)` from `next`: there is none yet, or the
-    /// mark is stale.
+    /// Switches from each replaced file to the successor that `next` finds. `Ok(None)` from `next`: there is none yet,
+    /// or the mark is stale.
     fn follow<E>(
         &self,
         mut next: impl FnMut(&Arc<AttachedFile>) -> Result<Option<Arc<AttachedFile>>, E>,

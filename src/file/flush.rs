@@ -9,8 +9,8 @@ use std::time::Duration;
 /// Makes a durable point. `false`: another thread wrote meanwhile, and the file is not marked as flushed.
 pub(crate) fn flush(opened: &AttachedFile) -> Result<bool> {
     let stripes = 0..opened.geometry().shape.stripes;
-    // First repair half-done work, which is a write; after that the only thing left is to wait for writers. Pages that
-    // were flushed already stay so.
+    // Repair half-done work first, since a repair is a write; after that only writers at work remain to be waited for.
+    // If the file is flushed already and needs no repair, it stays flushed.
     for stripe in stripes.clone() {
         let lock = lock(opened, stripe)?;
         opened.enter_to_claim(opened.member()?, stripe, lock)?;

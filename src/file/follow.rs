@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// How often a read tries at once to use the successor of its file.
 const FOLLOW_ATTEMPTS: u32 = 16;
-/// How often reads try after that; until they succeed they miss.
+/// After these attempts, reads try only once in this time; until one of them succeeds, they miss.
 const FOLLOW_EVERY_MS: u64 = 100;
 
 impl AttachedFile {
@@ -68,7 +68,7 @@ impl AttachedFile {
         }
     }
 
-    /// Gives the next file the settings of this one that were not for its opening.
+    /// Gives the next file those settings of this one that did not apply to the opening itself.
     pub(super) fn settle_settings(&self, next: &mut AttachedFile) {
         next.settings.lock_wait = self.settings.lock_wait;
         // These sizes are for a new file, in case this process has to create one after that file is removed.
@@ -84,7 +84,8 @@ impl AttachedFile {
         }
     }
 
-    /// The error for a successor that could not be opened in time: its writers wait for the opening lock in turn.
+    /// The error for a caller that could not open the successor in time. While the file is closed its writers wait for
+    /// the opening lock in turn, so a timeout only means that it is busy.
     fn while_closed(&self, error: Error, limit: Duration) -> Error {
         match error {
             Error::Io { source, .. } if self.is_closed() && source.kind() == io::ErrorKind::TimedOut => {
@@ -94,8 +95,8 @@ impl AttachedFile {
         }
     }
 
-    /// [`follow`](Self::follow) for a read, which waits for no lock. `Some(None)`: this file is still the one to read, since
-    /// nobody writes to its successor yet. `None`: the successor is not known yet.
+    /// [`follow`](Self::follow) for a read, which waits for no lock. `Some(None)`: this file is still the one to read,
+    /// since nobody writes to its successor yet. `None`: the successor is not known yet.
     pub(crate) fn follow_for_read(&self) -> Option<Option<&Arc<AttachedFile>>> {
         if let Some(next) = self.next.get() {
             return Some(Some(next));

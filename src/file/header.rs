@@ -1,4 +1,5 @@
-//! The header, which is written once and read at every open. Parsing yields a [`FileParams`] only if every field is valid.
+//! The header, which is written once and read at every open. Parsing yields a [`FileParams`] only if every field is
+//! valid.
 
 use crate::error::{Error, Result};
 use crate::names::names;
@@ -43,7 +44,7 @@ pub(crate) struct FileIdentity {
     pub id: [u64; 2],
     pub data: Identity,
     pub lock_directory: u64,
-    /// Names the values in the file together with their stamps: a copy that is adopted gets another one.
+    /// The lineage and a stamp together name a value. A copy that is adopted gets another lineage.
     pub lineage: u64,
 }
 

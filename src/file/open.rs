@@ -24,7 +24,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long to try for the lock of the data file before reading the file's strategy without the lock.
+/// How long to try for the opening lock before reading the strategy in the header without the lock.
 const SHORT_WAIT: Duration = Duration::from_millis(50);
 
 /// Calls `attempt` until it returns a result; `None` means that other processes created, replaced or destroyed the file
@@ -68,15 +68,15 @@ fn try_open(path: &Path, settings: &Settings, asks_kernel: bool) -> Result<Optio
     let mode = platform::mode(&data.meta);
     let Some((data, len)) = lock_data(data, &real, settings)? else { return Ok(None) };
     match open_locked(&real, (data, len, mode), system, settings) {
-        // On systems that move a file aside to replace it, another process created one in between. Or a process that has
-        // lost the opening lock is about to replace the file.
+        // On systems that move a file aside to replace it, another process created one in between. Or a process that
+        // has lost the opening lock is about to replace the file.
         Err(Error::Exists(_) | Error::Busy { .. }) => Ok(None),
         other => other.map(Some),
     }
 }
 
-/// Maps the file at a path for reads, without its opening lock and without a seat, which this process takes later. `None`
-/// if a process must open the file first: after a restart of the host, and for a copy.
+/// Maps the file at a path for reads, without its opening lock and without a seat, which this process takes later.
+/// `None` if a process must first open the file with the lock, because the host was restarted or the file is a copy.
 pub(crate) fn open_unjoined(real: &Path, settings: &Settings) -> Result<Option<AttachedFile>> {
     let data = open_data(real, true)?;
     let system = settings.check_filesystem(&data.file, real)?;
@@ -110,7 +110,7 @@ pub(crate) fn open_or_create(path: &Path, settings: &Settings) -> Result<Attache
     })
 }
 
-/// Takes the lock of the data file. Returns the file with the length that it has then; `None` if the path now names another
+/// Takes the opening lock. Returns the file with the length that it has then; `None` if the path now names another
 /// file, since the previous holder of the lock may have replaced or destroyed this one.
 fn lock_data(data: Examined, real: &Path, settings: &Settings) -> Result<Option<(OwnFile, u64)>> {
     let data = OwnFile::keep_to_lock(data).map_err(Error::io("examine", real))?;
@@ -187,7 +187,7 @@ fn open_locked(
     let own = FileIdentity::load(&file.mapping);
     let has_locks = file.settings.locks.is_shared();
     AttachedFile::new(file, Use::Locked).map_err(|error| match has_locks {
-        // A directory that this process may not enter is a better reason than a file in it that cannot be opened.
+        // A directory that this process may not enter explains more than a file in it that cannot be opened.
         true => enter_lock_directory(real, own).err().unwrap_or(error),
         false => error,
     })
@@ -209,8 +209,8 @@ impl MappedFile<'_> {
             check_lock_directory(real, own)?;
         }
         if !same_boot && settings.locks.is_shared() {
-            // Before anything is changed. Otherwise the first file that is opened in the directory shows whether this
-            // process may enter it.
+            // Checked before the reset below changes anything. Without a reset, the first file that is opened in the
+            // directory shows whether this process may enter it.
             enter_lock_directory(real, own)?;
         }
         if words.replaced_mark() != 0 {
@@ -313,7 +313,7 @@ fn recreate(real: &Path, data: OwnFile, old: Option<Mapping>, settings: &Setting
     }
     drop((old, data));
     if !platform::CAN_REPLACE_MAPPED {
-        // Only now is the old file closed here, and can be removed.
+        // Only now has this process closed the old file, so that it can be removed.
         tidy(real, settings.trust);
     }
     made

@@ -134,12 +134,12 @@ pub(crate) fn must_be_free(real: &Path) -> Result<()> {
     }
 }
 
-/// The lock of the data file, by a descriptor of its own. A process holds it while it opens, resets or replaces the file,
-/// and while it takes a seat. Dropping this unlocks the file.
+/// The opening lock: a lock on the data file, held by a descriptor of its own. A process holds it while it opens,
+/// resets or replaces the file, and while it takes a seat. Dropping this unlocks the file.
 pub(crate) struct DataLock(#[expect(dead_code, reason = "held, never read")] LockFile);
 
 impl DataLock {
-    /// Takes the lock of a new file; `None` if it was held elsewhere for the whole `limit`.
+    /// Takes the opening lock of a new file; `None` if it was held elsewhere for the whole `limit`.
     ///
     /// The file is opened a second time for the lock, which belongs to an open file description: children of this
     /// process share that of `data`.
@@ -160,7 +160,7 @@ impl DataLock {
     }
 }
 
-/// Takes the lock of the data file through the descriptor by which this process will use the file: see
+/// Takes the opening lock through the descriptor by which this process will use the file: see
 /// [`OwnFile::keep_to_lock`]. Returns `false` if it was held elsewhere for the whole `limit`.
 pub(crate) fn lock_own(data: &OwnFile, real: &Path, limit: Duration) -> Result<bool> {
     let got = wait_in_crowd(limit, || data.try_lock_data());

@@ -2,10 +2,11 @@
 //!
 //! No process from before the restart lives, so lock words, claims and seats mean nothing. Any page can be older than
 //! any other, unless the last operation was a flush. The words of namespaces that belong to callers are cleared even
-//! then. The new boot id is stored last: if the process is killed during a reset, the next opener starts it again.
+//! after a flush. The new boot id is stored last: if the process is killed during a reset, the next opener starts it
+//! again.
 //!
-//! The clock of tags is raised far above every clock that a record may bear, and is on the device before anybody writes:
-//! records that outlive the next crash, too, are then not younger than the clock that it leaves.
+//! The clock of tags is raised far above every clock that a record may bear, and the new clock is on the device before
+//! any process writes. So after the next crash, too, no record bears a clock above the one in the file.
 //!
 //! A file can have a twin: its copy, or its own state before a backup of it was restored. Both hold the same records
 //! and go on counting from the same stamps, and the two must not give out the same stamp. So where records are kept,
@@ -21,7 +22,7 @@ use crate::store::{CrashState, HeaderWords};
 use crate::sync::member::Seats;
 use std::path::Path;
 
-/// Resets a file. The caller holds its data lock. `believe_flush`: trust the mark that a flush came last.
+/// Resets a file. The caller holds its opening lock. `believe_flush`: trust the mark that a flush came last.
 pub(super) fn reset(
     real: &Path,
     mapping: &Mapping,

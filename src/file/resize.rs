@@ -1,14 +1,14 @@
-//! Another size for a file that is in use: a new file gets what the old one holds, and takes its place.
+//! Gives a file that is in use another size: a new file gets what the old one holds, and takes its place.
 //!
 //! ```text
 //! claim     the header names this member as the resizer
-//! copy      all records, then again what changed meanwhile; readers and writers go on, writers that are faster than the
-//!           copy wait for the locks of the stripes, in turn
+//! copy      all records, then again what changed meanwhile, while readers and writers go on; writers that are faster
+//!           than the copy have to wait for the locks of the stripes, in turn
 //! wait      until no key is locked: a lock is a claim, and claims cannot move
 //! lock      the opening lock: nobody opens, replaces or destroys the file from here on
 //! close     writers wait from here on
-//! pass      each stripe's lock, so that no writer is at work; copy what changed since; if that is much, open the file for a
-//!           moment and close it again
+//! pass      lock each stripe, so that no writer is at work; copy what changed since; if that is much, open the file
+//!           for a moment and close it again
 //! copy      namespaces, counters, stamps, epochs
 //! sync      the new file
 //! mark      the old file is replaced: every call looks at the path from here on
@@ -16,11 +16,11 @@
 //! ```
 //!
 //! *The mark comes before the name.* A read that finds no mark belongs to a time before the new file had its name, so
-//! before anybody could write to it. A read that finds the mark looks at the path: while that leads to the old file, its
-//! content is the current one, and nobody changes it.
+//! before any process could write to the new file. A read that finds the mark looks at the path: while the path leads
+//! to the old file, the content of the old file is current, and no process changes it.
 //!
-//! A death before the name leaves the old file, perhaps closed and marked. The next writer, or the next process that opens
-//! the file, proves the resizer dead and takes that back: see `resizer.rs`.
+//! A death before the name leaves the old file, perhaps closed and marked. The next writer, or the next process that
+//! opens the file, proves the resizer dead, clears the mark and opens the file again: see `resizer.rs`.
 
 use super::attached::{AttachedFile, Membership};
 use super::create::Creation;
@@ -56,17 +56,17 @@ const FEW_CHANGED: u64 = 256;
 const LONGEST_HOLD: Duration = Duration::from_millis(2);
 /// How long the locks of all stripes together may take once the file is closed.
 const CLOSED_WAIT: Duration = Duration::from_millis(50);
-/// How often the file is closed in vain, because a stripe stays locked, before the resize gives up.
+/// How often the file is closed without success, because a stripe stays locked, before the resize gives up.
 const CLOSINGS: u32 = 10;
-/// After so many rounds each of the next ones copies twice as much, so that there is an end beside writers that change more
-/// in the meantime.
+/// After this many rounds, and again after each such number of rounds, a round copies twice as much. So the copy ends
+/// even if writers change more in the meantime.
 const ROUNDS: u32 = 256;
 /// How long writers may write before the file is closed again. A writer that waits looks at it once a millisecond.
 const OPEN_FOR: Duration = Duration::from_millis(2);
 /// The pause between two looks at the keys that are locked.
 const LOCKS_PAUSE: Duration = Duration::from_millis(10);
 
-/// What a file is to become.
+/// The sizes that a file is to get, and the limits of the resize.
 pub(crate) struct NewSizes {
     pub capacity: u64,
     pub mean_item: Option<u64>,
@@ -76,13 +76,13 @@ pub(crate) struct NewSizes {
     pub closed_copies: u64,
 }
 
-/// What became of it.
+/// The result of a resize.
 pub(crate) struct Outcome {
     pub before: Shape,
     pub after: Shape,
     /// Records before and after.
     pub items: (u64, u64),
-    /// Creations that were in progress.
+    /// Creations that were in progress, and were voided.
     pub voided: u64,
     /// The longest time for which writers had to wait.
     pub closed_for: Duration,
@@ -92,7 +92,7 @@ pub(crate) struct Outcome {
 pub(crate) fn resize(old: &Arc<AttachedFile>, sizes: &NewSizes) -> Result<Outcome> {
     let resized = try_resize(old, sizes);
     if resized.is_err() {
-        // The locks of the new file, which is gone.
+        // Removes the locks of the new file, which is gone.
         tidy(&old.real, old.settings.trust);
     }
     resized
@@ -119,7 +119,7 @@ fn try_resize(old: &Arc<AttachedFile>, sizes: &NewSizes) -> Result<Outcome> {
     let (mut closings, mut rounds) = (0, Rounds::of(sizes.closed_copies));
     let mut done = loop {
         turn.wait_for_key_locks(sizes.until)?;
-        // All the waiting until here took its time.
+        // Much may have changed during the waits above.
         is_slow = turn.catch_up(&mut transfer, is_slow)?;
         match turn.replace(&creation, &mut file, &new, &mut transfer, &mut rounds)? {
             Attempt::Done(done) => break done,
@@ -140,8 +140,8 @@ fn try_resize(old: &Arc<AttachedFile>, sizes: &NewSizes) -> Result<Outcome> {
     Ok(done)
 }
 
-/// Repeats a pass over changed buckets while each finds at most half as many as the one before, until it finds few;
-/// returns how many the last one found.
+/// Repeats a pass over the changed buckets until it finds few, or more than half as many as the pass before. Returns
+/// how many the last pass found.
 fn while_fewer(mut pass: impl FnMut() -> Result<u64>) -> Result<u64> {
     let mut last = u64::MAX;
     loop {
@@ -170,7 +170,7 @@ enum Attempt {
     StripeLocked(u32, LockError),
 }
 
-/// What became of a pass over the stripes of a closed file.
+/// The result of a pass over the stripes of a closed file.
 enum Pass {
     /// All stripes are copied: nothing changes any more.
     Whole,
@@ -179,7 +179,7 @@ enum Pass {
     Ended(Attempt),
 }
 
-/// How far the copy of a file has come that is closed several times.
+/// The progress of a copy whose file is closed several times.
 struct Rounds {
     /// How many changed buckets the first round copies at most.
     copies: u64,
@@ -201,7 +201,7 @@ impl Rounds {
     }
 }
 
-/// The claim of this member to resize its file.
+/// The right of this member to resize its file, which the header records.
 struct Turn<'a> {
     old: &'a Arc<AttachedFile>,
     joined: &'a Membership,
@@ -217,7 +217,7 @@ impl<'a> Turn<'a> {
         must_be_in_place(old)?;
         let words = old.words();
         if words.resizer() != 0 {
-            // The name of this process is that of another of its threads.
+            // All threads of this process have one name, so the resizer may be another of its threads.
             let is_ours = words.resizer() == name;
             let has_leases = old.settings.locks.is_shared();
             let resizer = Resizer::of(&old.store.mem, old.geometry(), &old.real, has_leases)?;
@@ -258,7 +258,8 @@ impl<'a> Turn<'a> {
         other.map_or(Ok(()), |why| Err(refused(format!("{why}; resize it as the user and group that it belongs to"))))
     }
 
-    /// Completes what dead holders left in any stripe, and checks those that are from before a crash.
+    /// Completes what dead holders left in any stripe, and rebuilds or empties the stripes that are flagged after a
+    /// crash.
     fn settle(&self) -> Result<()> {
         for stripe in 0..self.old.geometry().shape.stripes {
             let guard = lock(self.old, stripe)?;
@@ -273,9 +274,9 @@ impl<'a> Turn<'a> {
             .map_err(Error::io("mark as written", &old.real))
     }
 
-    /// Copies what has changed since it was copied, until little has. If writers change more than the copy can follow, it
-    /// goes on under the locks of the stripes: a writer that meets it waits, and changes nothing meanwhile.
-    /// Returns whether it had to, and `is_slow` says that it must from the first pass on.
+    /// Copies again what has changed since it was copied, until little has. If writers change more than the copy can
+    /// follow, the copy goes on under the locks of the stripes: a writer of a locked stripe waits, and changes nothing
+    /// meanwhile. Returns whether the locks were needed; `is_slow` says to take them from the first pass on.
     fn catch_up(&self, transfer: &mut Transfer<'_, Mapping, Mapping>, is_slow: bool) -> Result<bool> {
         let without_lock = |transfer: &mut Transfer<'_, Mapping, Mapping>| {
             transfer.copy_changed().map_err(Error::io("copy", &self.old.real))
@@ -287,8 +288,8 @@ impl<'a> Turn<'a> {
         Ok(true)
     }
 
-    /// Copies the changed buckets of all stripes, each under its lock; returns how many there were. The stripes take turns, so
-    /// that those who wait for one get it after each turn.
+    /// Copies the changed buckets of all stripes, each under its lock; returns how many there were. The stripes take
+    /// turns, so that writers that wait for a stripe get it after each turn.
     fn copy_locked(&self, transfer: &mut Transfer<'_, Mapping, Mapping>) -> Result<u64> {
         let (shape, buckets) = (self.old.geometry().shape, self.old.geometry().buckets);
         let (mut changed, mut turns) = (0, VecDeque::from_iter((0..shape.stripes).map(|stripe| (stripe, 0))));
@@ -300,7 +301,7 @@ impl<'a> Turn<'a> {
             drop(guard);
             if bucket < buckets {
                 if turns.is_empty() {
-                    // Those who wait for the last stripe get it, too.
+                    // Lets writers that wait for the last stripe get it, too.
                     std::thread::sleep(LONGEST_HOLD / 4);
                 }
                 turns.push_back((stripe, bucket));
@@ -349,7 +350,8 @@ impl<'a> Turn<'a> {
         rounds: &mut Rounds,
     ) -> Result<Attempt> {
         let old = self.old;
-        // A stopped process must not keep all writers waiting: so a first pass, before they have to.
+        // A stopped process that holds a stripe must not keep all writers waiting. So each lock is taken once before
+        // the file is closed.
         for stripe in 0..old.geometry().shape.stripes {
             drop(lock(old, stripe)?);
         }
@@ -371,7 +373,7 @@ impl<'a> Turn<'a> {
         rounds: &mut Rounds,
     ) -> Result<Option<Attempt>> {
         let old = self.old;
-        // Whoever opens the file need not wait until the last round.
+        // Taken anew in each round, so that a process that opens the file need not wait for the last one.
         let root_lock = creation.hold_place()?;
         let _lock = opening_lock(old)?;
         must_be_in_place(old)?;
@@ -399,7 +401,7 @@ impl<'a> Turn<'a> {
         Ok(Some(Attempt::Done(Outcome { before: shape, after: shape, items: (items, 0), voided: 0, closed_for })))
     }
 
-    /// Passes all stripes of the closed file: then no writer is at work, and nothing changes any more.
+    /// Locks and copies each stripe of the closed file: then no writer is at work, and nothing changes any more.
     fn pass(&self, transfer: &mut Transfer<'_, Mapping, Mapping>, rounds: &mut Rounds) -> Result<Pass> {
         let (old, mut left, mut copies) = (self.old, CLOSED_WAIT, rounds.copies());
         rounds.done += 1;
@@ -464,7 +466,7 @@ fn opening_lock(old: &AttachedFile) -> Result<Option<DataLock>> {
     lock.map(Some).ok_or_else(|| held_too_long(&old.real, &old.settings))
 }
 
-/// Returns an error unless the path leads to the file, and nobody is about to change that.
+/// Returns an error unless the path leads to the file, and no process is about to replace it.
 fn must_be_in_place(old: &AttachedFile) -> Result<()> {
     if old.is_replaced() || !old.is_named()? {
         return Err(not_resized(old, "it was replaced, or removed from its path, meanwhile"));
@@ -497,7 +499,7 @@ impl<'a> Closed<'a> {
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
         if self.generation == fork::generation() {
-            // On an error the file stays closed until another process takes that back.
+            // On an error the file stays closed until another process opens it to writers again.
             let _ = take_back(&self.old.store.mem);
         }
     }

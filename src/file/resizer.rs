@@ -1,8 +1,9 @@
-//! Closed files: a process closes its file to writers when it is about to replace it by one of another size.
+//! Closed files: a process closes a file to writers when it is about to replace the file by one of another size.
 //!
-//! That process holds the file's opening lock, has its name in the header, and has a lease. If it dies, another process
-//! opens the file to writers again: one that has proved it dead, holds the opening lock, and finds the file at its path.
-//! A process that lost its descriptors, and with them the opening lock, still has its lease and is waited for.
+//! The closing process holds the opening lock, has its name in the header, and has a lease. If it dies, another process
+//! opens the file to writers again: a process that has proved the first one dead, holds the opening lock, and finds the
+//! file at its path. If the closing process loses its descriptors, and with them the opening lock, it still has its
+//! lease, and other processes wait for it.
 
 use super::attached::AttachedFile;
 use super::header::{FileIdentity, FileParams};
@@ -21,7 +22,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// How often a process tests whether the one that closed the file is dead.
+/// How often a process tests whether the process that closed the file is dead.
 const TEST_EVERY_MS: u64 = 10;
 
 /// The process that the header names as the resizer.
@@ -32,8 +33,8 @@ pub(super) enum Resizer {
 }
 
 impl Resizer {
-    /// Tests the resizer of the file at a path. `has_leases`: the strategy has leases; without them only one process uses
-    /// the file.
+    /// Tests the resizer of the file at a path. `has_leases`: the strategy has leases; without them only one process
+    /// uses the file.
     pub(super) fn of(mapping: &Mapping, geometry: &Geometry, real: &Path, has_leases: bool) -> Result<Self> {
         let (seats, name) = (Seats { mem: mapping, geometry }, HeaderWords(mapping).resizer());
         let owner = Owner { member: name, task: 0 };
@@ -61,7 +62,8 @@ pub(super) fn is_closed_by_living(mapping: &Mapping, fixed: &FileParams, real: &
     Ok(matches!(Resizer::of(mapping, &fixed.geometry, real, has_leases)?, Resizer::Alive))
 }
 
-/// Takes back what a dead resizer left. The caller holds the opening lock of the file at its path.
+/// Clears the replaced mark and opens the file to writers, after a resizer has died or given up. The caller holds the
+/// opening lock of the file at its path.
 pub(super) fn take_back(mapping: &Mapping) -> io::Result<()> {
     let words = HeaderWords(mapping);
     if injected(Fault::LeftClosed) {

@@ -29,12 +29,13 @@ const DEFAULT_CLAIMS: u32 = 64;
 /// Reads of namespaces are counted by default if that takes at most one part in this many of the capacity: with the
 /// default numbers of seats and namespaces, from 50 MiB on.
 const READS_PART: u64 = 50;
-/// A file has room for samples of reads by default if that takes at most one part in this many of the capacity: with the
-/// default number of seats, from 113 MiB on.
+/// A file has room for samples of reads by default if that takes at most one part in this many of the capacity: with
+/// the default number of seats, from 113 MiB on.
 const SAMPLES_PART: u64 = 100;
-/// Bytes of capacity for each place in the tables of tags, by default: the tables take a part in 64.
+/// Bytes of capacity for each place in the tables of tags, by default: the tables take one part in 64.
 const CAPACITY_PER_TAG: u64 = 1024;
-/// The length of the tables of tags of a small cache: a few tags that a program knows by name hardly ever share a place.
+/// The length of the tables of tags of a small cache: a few tags that a program knows by name hardly ever share a
+/// place.
 const LEAST_DEFAULT_TAGS: u64 = 4096;
 /// Maximum number of stripes by default. Each lock region may cost a process a descriptor.
 const MOST_DEFAULT_STRIPES: u64 = 256;
@@ -66,21 +67,22 @@ names!(
     Recreate = "recreate",
 );
 
-/// Whether a cache file is to lie in large pages, of 2 MiB each, on Linux. Reads and writes of random keys in a gigabyte
-/// of data take about 0.7 of their time there, because the processor finds the address of each page sooner. A file
-/// shorter than one such page has small ones. Other systems ignore this.
+/// Whether a cache file is to lie in large pages, of 2 MiB each, on Linux. Reads and writes of random keys in a
+/// gigabyte of data take about 0.7 of the time there, because the processor finds the address of each page sooner. A
+/// file shorter than one such page has small ones. Other systems ignore this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LargePages {
-    /// For a file in memory (tmpfs): where the file system gives large pages by itself, which it does if it is mounted
-    /// with `huge=advise`, `huge=within_size` or `huge=always`. A file on a disk has what the system chooses. Name `auto`.
+    /// A file in memory (tmpfs) lies in large pages where the file system gives them by itself, which it does if it is
+    /// mounted with `huge=advise`, `huge=within_size` or `huge=always`. A file on a disk has what the system chooses.
+    /// Name `auto`.
     #[default]
     Auto,
-    /// For a file in memory also where the file system has no such setting: the system then gathers small pages into large
-    /// ones (Linux 6.1), which takes a tenth of a second for each GiB when the file is created or opened, and seconds on
-    /// a virtual machine that gives free memory back to its host. For a file on a disk the system is asked to keep it in
-    /// large pages: then the smallest change of the file writes 2 MiB to the disk. What the system refuses leaves small
-    /// pages. Name `always`.
+    /// A file in memory lies in large pages also where the file system has no such setting: the system then gathers
+    /// small pages into large ones (Linux 6.1), which takes a tenth of a second for each GiB when the file is created
+    /// or opened, and seconds on a virtual machine that gives free memory back to its host. For a file on a disk the
+    /// system is asked to keep it in large pages: then the smallest change of the file writes 2 MiB to the disk. What
+    /// the system refuses leaves small pages. Name `always`.
     Always,
     /// In small pages, whatever the file system gives. Name `never`.
     Never,
@@ -183,8 +185,8 @@ impl Settings {
         })
     }
 
-    /// These settings for the successor of a file that gets another capacity. What followed from the old capacity follows
-    /// from the new one, and what was chosen otherwise stays.
+    /// These settings for the successor of a file that gets another capacity. The numbers of stripes and of lock
+    /// regions follow the new capacity if they followed the old one; all other sizes stay.
     pub(super) fn resized(&self, old: &Shape, capacity: u64, mean_item: Option<u64>) -> Self {
         let mean_item = mean_item.unwrap_or(old.mean_item.min(capacity));
         let is_default = old.stripes == default_stripes(old.capacity, old.mean_item);
@@ -240,8 +242,8 @@ impl Settings {
         })
     }
 
-    /// A number that no other member has, most probably: from a random one of this process, so that only the first takes a
-    /// system call.
+    /// A number that most probably no other member has. It is derived from a random number of this process, so that
+    /// only the first one takes a system call.
     pub(super) fn nonce(&self) -> Result<u64> {
         static FIRST: PerProcess<u64> = PerProcess::new();
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -359,7 +361,8 @@ impl Settings {
     }
 }
 
-/// The default length of the tables of tags: in proportion to the items, of which tags that share a place cost a part.
+/// The default length of the tables of tags, in proportion to the capacity. An invalidation of a tag also covers the
+/// items of every tag that shares its place, so more items need more places.
 fn default_tags(capacity: u64) -> u32 {
     let tags = (capacity / CAPACITY_PER_TAG).clamp(LEAST_DEFAULT_TAGS, MOST_TAGS.into());
     1 << tags.ilog2()

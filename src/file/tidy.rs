@@ -30,7 +30,7 @@ const REPLACED: &str = "replaced";
 /// it shared, until the new directory has a lease; a process that tidies up holds it exclusively.
 pub(crate) struct RootLock(#[expect(dead_code, reason = "held, never read")] LockFile);
 
-/// How long a process that tidies up waits for those that create.
+/// How long a process that tidies up waits for processes that create files.
 const TIDY_WAIT: Duration = Duration::from_secs(1);
 
 impl RootLock {
@@ -93,7 +93,7 @@ impl RootLock {
 }
 
 /// Frees the path of a cache file that other processes may have mapped; they go on using the file without a path. The
-/// caller holds the data lock. Returns the path to which the file was moved, if it was moved.
+/// caller holds the opening lock. Returns the path to which the file was moved, if it was moved.
 ///
 /// On systems that cannot remove a mapped file, the file is moved into a lock directory of its own, and removed with
 /// that directory: when the last process that has it open closes it, or when a process tidies up later.

@@ -1,4 +1,4 @@
-//! What only macOS and its relatives have.
+//! What only macOS and related systems have.
 
 use super::boot::unknown_boot;
 use super::kinds::FileSystem;
@@ -14,7 +14,7 @@ pub(super) fn path_of(file: &File) -> Option<PathBuf> {
 }
 
 /// The id of the boot: a random number that the kernel draws when the host starts. The time of the start
-/// (`kern.boottime`) would not do, since it changes with every correction of the clock.
+/// (`kern.boottime`) cannot serve as the id, since it changes with every correction of the clock.
 #[allow(unsafe_code, reason = "there is no safe way to ask the kernel for this")]
 pub(crate) fn boot_id() -> [u64; 2] {
     let mut text = [0u8; 64];

@@ -1,6 +1,6 @@
-//! What stands for the id of a boot that this process cannot know: a number that differs in each process. A process
-//! that opens a file which no other process has open then treats the file as one from before a restart, which is slow
-//! and never wrong.
+//! A substitute for the id of a boot that this process cannot know: a number that differs in each process. If no other
+//! process has a file open, a process that opens it then treats it as a file from before a restart, which is slow and
+//! never wrong.
 
 use std::sync::OnceLock;
 
@@ -10,7 +10,7 @@ const UNREAD: u64 = u64::MAX - 1;
 /// The second half of a number that stands for a boot to which the system gives no id.
 const NONE: u64 = u64::MAX;
 
-/// Stands for the boot whose id this process does not know. On Linux there is one, which could not be read.
+/// Stands for the boot whose id this process does not know. On Linux the boot has an id, which could not be read.
 pub(super) fn unknown_boot() -> [u64; 2] {
     static NUMBER: OnceLock<u64> = OnceLock::new();
     let number = NUMBER.get_or_init(|| getrandom::u64().unwrap_or_else(|_| std::process::id().into()));

@@ -41,7 +41,7 @@ pub(super) fn must_be_regular(kind: FileType) -> io::Result<()> {
     irregular(kind).map_or(Ok(()), |found| Err(error(found)))
 }
 
-/// The metadata of a directory; an error for anything else at the path, also for a link to a directory.
+/// The metadata of a directory; an error for anything else at the path, including a link to a directory.
 pub(crate) fn must_be_directory(path: &Path) -> io::Result<Metadata> {
     let meta = std::fs::symlink_metadata(path)?;
     let kind = meta.file_type();

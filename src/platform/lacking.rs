@@ -111,7 +111,7 @@ pub(crate) fn heavy_barrier() -> bool {
     true
 }
 
-/// Gives a new file the attributes of an old one that decide who may use it.
+/// Would give a new file the attributes of an old one that decide which users may use it. Does nothing here.
 pub(crate) fn copy_attributes(_: &File, _: &File) -> io::Result<()> {
     Ok(())
 }

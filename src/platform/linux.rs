@@ -39,9 +39,9 @@ fn read_boot_id() -> Option<[u64; 2]> {
     Some([id as u64, (id >> 64) as u64])
 }
 
-/// Opens an existing regular file by a path that may be or contain links, and asks the kernel for the path without them.
-/// `None` for any difficulty: then the path is resolved step by step, which also tells what is wrong. The caller checks
-/// that the path which is returned names the file.
+/// Opens an existing regular file by a path that may be or contain links, and asks the kernel for the path without
+/// them. `None` for any difficulty: then the path is resolved step by step, which also tells what is wrong. The caller
+/// checks that the returned path names the file.
 pub(crate) fn open_and_name(path: &Path, writable: bool) -> Option<(Examined, PathBuf)> {
     // Checked before the open, since some devices react to being opened.
     if !std::fs::metadata(path).ok()?.is_file() {
@@ -269,7 +269,7 @@ impl Mapped {
     /// Writes a range back to its file.
     #[allow(unsafe_code, reason = "there is no safe call for that")]
     pub(crate) fn flush_range(&self, offset: usize, len: usize) -> io::Result<()> {
-        // The kernel wants the beginning of a page.
+        // The kernel requires an address at the beginning of a page.
         let from = offset & !(page_size() - 1);
         if offset.checked_add(len).is_none_or(|end| end > self.len) {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -284,9 +284,9 @@ impl Mapped {
         self.advise(libc::MADV_POPULATE_WRITE, self.len).map(|()| true)
     }
 
-    /// Puts a new file in memory, which has its length but no pages yet, on large pages as far as that succeeds: where
-    /// the file system gives them to a mapping, and with `collapse` also elsewhere. Every byte of the file stays zero.
-    /// A lack of space shows in the file's allocation, which the caller does next.
+    /// Gives large pages, as far as that succeeds, to a new file that lies in memory and has its length but no pages
+    /// yet: where the file system gives them to a mapping, and with `collapse` also elsewhere. Every byte of the file
+    /// stays zero. A lack of space shows when the caller allocates the file, which it does next.
     ///
     /// None of these calls can end in a SIGBUS, unlike a store through the mapping.
     pub(crate) fn take_large_pages(&self, file: &File, collapse: bool) -> io::Result<()> {
@@ -299,7 +299,7 @@ impl Mapped {
             return self.advise(libc::MADV_POPULATE_WRITE, self.whole_large_pages());
         }
         if collapse {
-            // A page that is nowhere present is not collapsed.
+            // The kernel collapses only ranges of which at least one small page is present.
             (0..self.whole_large_pages())
                 .step_by(LARGE_PAGE)
                 .try_for_each(|at| file.write_all_at(&[0; 8], at as u64))?;
@@ -308,8 +308,8 @@ impl Mapped {
         Ok(())
     }
 
-    /// Gathers the small pages of a file in memory into large ones. Other processes may use them meanwhile. Fails on
-    /// Linux before 6.1.
+    /// Gathers the small pages of a file that lies in memory into large ones. Other processes may use the file
+    /// meanwhile. Fails on Linux before 6.1.
     pub(crate) fn collapse(&self) -> io::Result<()> {
         self.advise(libc::MADV_COLLAPSE, self.whole_large_pages())
     }
@@ -356,7 +356,7 @@ fn large_bytes_of(smaps: &str, range: std::ops::Range<usize>) -> u64 {
     sum
 }
 
-/// The length of a usual page. The function of rustix reads memory that valgrind does not map.
+/// The length of a usual page. The function of rustix for this reads memory that valgrind does not map.
 #[allow(unsafe_code, reason = "there is no safe call for that")]
 fn page_size() -> usize {
     // SAFETY: the call returns a number.

@@ -7,7 +7,7 @@
 //! | `unix.rs`, `unix_folder.rs` | what Linux, macOS and the other Unix systems have in common |
 //! | `linux.rs`, `apple.rs`, `other_unix.rs` | what differs between Unix systems |
 //! | `windows.rs` | Windows |
-//! | `lacking.rs`, `polling.rs` | substitutes for what other systems than Linux lack |
+//! | `lacking.rs`, `polling.rs` | substitutes for what systems other than Linux lack |
 
 #[cfg(target_vendor = "apple")]
 mod apple;

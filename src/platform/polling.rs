@@ -39,7 +39,7 @@ mod tests {
         wake_all: fn(&AtomicU32),
     }
 
-    /// Those of the system, and polling.
+    /// The functions of the system, and polling.
     const WAYS: [Way; 2] = [
         Way {
             sleep: |word, seen, limit| {

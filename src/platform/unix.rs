@@ -69,8 +69,8 @@ pub(crate) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<u
     }
 }
 
-/// [`open_file`] for a file of a lock directory, where nobody but its owner and root puts anything. It is examined once
-/// it is open; only an error is explained by a look at the path.
+/// [`open_file`] for a file of a lock directory, where nobody but its owner and root puts anything. The file is
+/// examined once it is open. The path is examined only to explain an error.
 pub(crate) fn open_own_file(path: &Path) -> io::Result<Examined> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
@@ -193,8 +193,8 @@ pub(crate) fn make_private_dir(path: &Path, file_mode: u32, trust: bool) -> io::
     }
 }
 
-/// Returns an error if a directory belongs to another user, who may have created it first where others can write its
-/// parent.
+/// Returns an error if a directory belongs to another user. Where others can write its parent, another user may have
+/// created the directory first.
 fn check_own(path: &Path) -> io::Result<()> {
     let (me, owner) = (my_user(), std::fs::symlink_metadata(path)?.uid());
     if owner == me {
@@ -305,7 +305,7 @@ pub(crate) fn may_create_in(directory: &Path) -> bool {
     directory.is_dir() && is_allowed()
 }
 
-/// Whether a path is free, or that of a file of this user.
+/// Whether a path is free, or leads to a file of this user.
 pub(crate) fn is_ours_or_free(path: &Path) -> bool {
     match std::fs::symlink_metadata(path) {
         Ok(meta) => meta.uid() == my_user(),
@@ -320,8 +320,8 @@ pub(crate) fn descriptor(file: &File) -> Option<Descriptor> {
     Some(file.as_raw_fd())
 }
 
-/// Drops a file whose descriptor [`close_inherited`] has closed. It does not close the descriptor again: the number may
-/// be that of another file by now.
+/// Drops a file without closing its descriptor, which [`close_inherited`] or the program has closed already: the number
+/// may be that of another file by now.
 pub(crate) fn forget(file: File) {
     let _ = file.into_raw_fd();
 }

@@ -49,7 +49,7 @@ impl Folder {
         if is_ours { Ok(examined) } else { Err(io::ErrorKind::InvalidInput.into()) }
     }
 
-    /// Whether a name in it is that of a regular file.
+    /// Whether the directory has a regular file of this name.
     pub(crate) fn has_file(&self, name: &OsStr) -> io::Result<bool> {
         let mode = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode;
         Ok(FileType::from_raw_mode(mode) == FileType::RegularFile)

@@ -96,8 +96,8 @@ pub(crate) fn usual_form(path: PathBuf) -> PathBuf {
     usual.map(PathBuf::from).unwrap_or(path)
 }
 
-/// The usual form of a path may have 259 characters, that of a directory 247. The rest is for the names of the locks
-/// below it.
+/// The usual form of a path may have 259 characters, and that of a directory 247. This limit leaves room for the names
+/// of the lock files below the path.
 const LONGEST_USUAL: usize = 180;
 
 /// Whether a path leads to the same file with and without the prefix `\\?\`: it begins with a drive, and each of its
@@ -146,7 +146,7 @@ impl Folder {
         open_file(&self.0.join(name), true)
     }
 
-    /// Whether a name in it is that of a regular file.
+    /// Whether the directory has a regular file of this name.
     pub(crate) fn has_file(&self, name: &OsStr) -> io::Result<bool> {
         Ok(irregular(std::fs::symlink_metadata(self.0.join(name))?.file_type()).is_none())
     }
@@ -362,7 +362,7 @@ pub(crate) fn may_create_in(directory: &Path) -> bool {
     directory.is_dir()
 }
 
-/// Whether a path is free, or that of a file of this user: always `true`, since both default places lie in folders of
+/// Whether a path is free, or leads to a file of this user: always `true`, since both default places lie in folders of
 /// this user.
 pub(crate) fn is_ours_or_free(_: &Path) -> bool {
     true
@@ -397,7 +397,8 @@ pub(crate) fn end_process() -> ! {
     use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
     // SAFETY: the call takes no argument and returns a constant.
     let me = unsafe { GetCurrentProcess() };
-    // SAFETY: that handle need not be opened. The call does not return; if it did, the abort would end the process.
+    // SAFETY: `me` is a constant that means this process and need not be opened. The call does not return; if it did,
+    // the abort would end the process.
     unsafe { TerminateProcess(me, ENDED_AT_A_STEP) };
     std::process::abort()
 }

@@ -46,7 +46,7 @@ pub(crate) const TAP_WORDS: u32 = ((OWN_LINES + 1) * (TAP_HASHES + 1)) as u32;
 pub(crate) const SLOTS: u64 = 7;
 /// Longest name of a namespace, in bytes.
 pub(crate) const NAMESPACE_NAME: usize = 128;
-/// Words of a namespace that mean nothing to the engine.
+/// Words of a namespace that belong to callers and mean nothing to the engine.
 pub(crate) const NAMESPACE_WORDS: usize = 4;
 /// Longest name of a lock strategy, in bytes.
 pub(crate) const STRATEGY_NAME: usize = 32;
@@ -101,17 +101,16 @@ layout! {
         created_ms: u64,
         // Sizes of further areas.
         tags: u32,
-        // Sizes of areas that no file has yet.
         histograms: u32,
         samples: u32,
         namespace_reads: u32,
         reserved_fixed: [u64; 42],
-        // Identity: changed only when a copy is adopted, under the data file's lock.
+        // Identity: changed only when a copy is adopted or the file is reset, under the opening lock.
         file_id: [u64; 2],
         data_inode: u64,
         data_device: u64,
         lock_dir_inode: u64,
-        /// Of the values in the file: equal stamps name equal values only within one lineage.
+        /// The lineage of the values in the file: equal stamps name equal values only within one lineage.
         lineage: u64,
         reserved_identity: [u64; 2],
         // State: one cache line, which every operation reads and few operations write.
@@ -123,7 +122,7 @@ layout! {
         unverified: u64,
         sample_mask: u64,
         reserved_state: u64,
-        // Membership: changed under the data file's lock, on a cache line of its own.
+        // Membership: changed under the opening lock, on a cache line of its own.
         seats_used: u64,
         seat_cursor: u64,
         resets: u64,
@@ -141,7 +140,7 @@ layout! {
         generation: u64,
         /// 1 while a member has this seat; a killed member leaves it at 1.
         taken: u64,
-        /// Inode number of the lease file; 0 until the seat was first used.
+        /// Inode number of the lease file; 0 if the seat has had no member since the last reset.
         lease_inode: u64,
         /// For people only: no decision depends on it.
         pid: u64,
@@ -179,12 +178,12 @@ layout! {
 
     /// What the threads of one counter line read.
     Tap {
-        /// How many hashes were noted. The next one goes to the place of this number modulo their number.
+        /// How many hashes were noted. The next one goes to the place of this number modulo the number of places.
         count: u64,
         hashes: [u64; TAP_HASHES],
     }
 
-    /// Reads of one namespace that one member did, a sixteenth of which are counted, as sixteen.
+    /// The reads of one namespace by one member. About one read in sixteen is counted, as sixteen reads.
     NamespaceReads {
         hits: u64,
         misses: u64,
@@ -215,7 +214,7 @@ layout! {
         live: u64,
         /// Hard epoch of the cache that `live` counts for.
         live_epoch: u64,
-        /// Only this many claims, counted from the first, can be held; at 0 a write does not look at them.
+        /// Only this many claims, counted from the first, can be held or rest; at 0 a write does not look at them.
         claims_used: u64,
         // Line 3: seldom written.
         /// 0: trusted. After a crash of the operating system, 1: a record is used only if it passes its checksum; 2: no
@@ -242,7 +241,8 @@ layout! {
         owner: u64,
         /// Thread or task of the owner.
         task: u64,
-        /// Maximum age, and the host's monotonic clock at the start.
+        /// Maximum age, and the host's monotonic clock at the start. While the key rests: failures, length and end of
+        /// the rest.
         started: u64,
         /// Epochs of the cache at the start.
         epochs: u64,
@@ -267,8 +267,8 @@ layout! {
         expiry: u64,
     }
 
-    /// The extension of a record that has caller's flags, a soft expiry, a namespace, a cost or no value, or that was
-    /// created under a claim or without protection.
+    /// The extension of a record that has caller's flags, a soft expiry, a namespace, tags, a cost or no value, or that
+    /// was created under a claim or without protection.
     Extension {
         /// Soft expiry with check bits of its own.
         soft_expiry: u64,
@@ -436,7 +436,8 @@ pub(crate) struct Geometry {
     pub arenas_at: u64,
     pub arena_len: u64,
     pub file_len: u64,
-    /// The largest record in bytes, header included: a quarter of the main ring, or the longest that a header can express.
+    /// The largest record in bytes, header included: a quarter of the main ring, or the longest that a header can
+    /// express.
     pub largest_record: u64,
 }
 

@@ -1,9 +1,9 @@
 //! The mapping of a cache file. No other source file touches mapped memory.
 //!
 //! Other processes write this memory while this one reads it, so it is never borrowed as bytes or structs. It is
-//! accessed as atomic words, and copied by relaxed word accesses or by an assembly block, to whose races the rules of
-//! the language do not apply. If another program truncates a mapped file, SIGBUS ends the processes that use it; the
-//! documents say so.
+//! accessed as atomic words, and copied by relaxed word accesses or by an assembly block, which the language's rules on
+//! data races do not cover. If another program truncates a mapped file, SIGBUS ends the processes that use it; the
+//! documentation says so.
 #![allow(unsafe_code, reason = "only unsafe code can access mapped memory; each block states why it is sound")]
 
 use super::atomics::AtomicU64;
@@ -19,8 +19,8 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Copies of at least this length go through vector registers.
 const VECTOR_FROM: usize = 64;
 
-/// Copies out of at least this length are one string instruction. It measured as fast as the processor's widest vector
-/// registers, and needs no detection of what these are.
+/// Copies out of the mapping of at least this length are one string instruction. In measurements it was as fast as the
+/// widest vector registers of the processor, and it needs no detection of their width.
 #[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
 const STRING_FROM: usize = 1024;
 /// How many bytes of a copy by a string instruction are prefetched before it starts. Without this the processor fetches
@@ -32,7 +32,7 @@ const AHEAD: usize = 4096;
 pub(crate) struct Mapping {
     map: Mapped,
     len: u64,
-    /// The last offset at which a header's length still fits.
+    /// The last offset at which `HEADER_LEN` bytes still fit.
     last: u64,
 }
 
@@ -57,18 +57,18 @@ impl Mapping {
         Ok(())
     }
 
-    /// Puts a new file in memory, which has its length but no pages yet, on large pages as far as that succeeds, with
-    /// `collapse` at the cost of a copy of each page. What fails leaves small pages.
+    /// Gives large pages, as far as that succeeds, to a new file that lies in memory and has its length but no pages
+    /// yet. `collapse` allows this at the cost of a copy of each page. Where it fails, the pages stay small.
     pub(crate) fn take_large_pages(&self, file: &File, collapse: bool) {
         let _ = self.map.take_large_pages(file, collapse);
     }
 
-    /// Gathers the small pages of a file in memory into large ones, as far as that succeeds.
+    /// Gathers the small pages of a file that lies in memory into large ones, as far as that succeeds.
     pub(crate) fn collapse(&self) {
         let _ = self.map.collapse();
     }
 
-    /// How many bytes of what is in memory are mapped by large pages; `None` if the system does not say.
+    /// How many bytes of the file are in memory and mapped by large pages; `None` if the system does not say.
     pub(crate) fn large_bytes(&self) -> Option<u64> {
         self.map.large_bytes(|at| {
             self.word(at as u64).get();
@@ -80,8 +80,8 @@ impl Mapping {
     #[inline(always)]
     fn at(&self, offset: u64, len: u64) -> *const u8 {
         debug_assert_eq!(offset % 8, 0);
-        // Nearly all ranges are short and do not begin in the last page. One comparison is enough for these, if the length is
-        // known at compile time.
+        // Nearly all ranges are short and do not begin in the last page. One comparison is enough for these, if the
+        // length is known at compile time.
         if len > HEADER_LEN || offset > self.last {
             must_be_within(offset, len, self.len);
         }
@@ -208,7 +208,8 @@ impl Memory for Mapping {
         let vector = if from.len() < VECTOR_FROM { 0 } else { from.len() & !63 };
         reached(step);
         if vector > 0 {
-            // SAFETY: `vector` bytes fit both ranges; the mapping is writable, since the caller holds a lock.
+            // SAFETY: `vector` bytes fit both ranges; the mapping is writable, since no call stores through a read-only
+            // handle.
             unsafe { copy_blocks(from.as_ptr(), to, vector) };
             // A second crash point: only the first part of the record is written.
             reached(step);

@@ -105,7 +105,7 @@ impl<'a, const N: usize> Words<'a, N> {
 pub(crate) struct Row<'a>(pub(super) &'a [AtomicU64]);
 
 impl<'a> Row<'a> {
-    /// Private words in the place of shared ones.
+    /// A row of private words in place of shared ones.
     pub(crate) fn of(words: &'a [AtomicU64]) -> Self {
         Self(words)
     }

@@ -56,7 +56,7 @@ steps! {
     Mark = "mark",
     /// A record overwritten in place while its bucket is odd.
     InPlace = "in-place",
-    /// A record's expiry changed by `touch`.
+    /// A record's expiry, changed in place.
     Expiry = "expiry",
     /// The stripe's number of live records.
     Live = "live",
@@ -98,7 +98,8 @@ steps! {
     LockWord = "lock-word",
     /// The word that waiters of a lock region sleep on.
     SleepWord = "sleep-word",
-    /// A field of the header while a cache file is made, adopted or reset.
+    /// A word of the header, of a stripe or of a seat that is stored while a cache file is created, adopted, reset or
+    /// replaced, and the sample mask.
     Header = "header",
 }
 

@@ -1,4 +1,4 @@
-//! Claims: one key being created, or locked, by one owner.
+//! Claims. A claim gives one owner the right to create the value of a key, or locks the key.
 //!
 //! ```text
 //! number    63..8 number of the claim | 7..0 state      a stripe never uses a number twice
@@ -17,15 +17,15 @@
 //!    |            the creation failed |                                                  |
 //!    |          rest, under the lock  +------> resting ----------------------------------+
 //!    |                                         a write of the key, an invalidation: void
-//!    +---------------------------------------- it is over, or its slot is needed: failed
+//!    +---------------------------------------- the rest is over, or its slot is needed: failed
 //! ```
 //!
-//! `rest.rs` has the part about rests.
+//! `rest.rs` describes rests.
 //!
-//! *A claim is taken only under the stripe's lock, in the same hold that looks at all claims and at the key itself.* So
-//! no key has two claims, and no caller creates a value that was stored a moment before. *A claim ends by one
-//! compare-exchange of its number*, with or without the lock. So it cannot end twice, and the exchange cannot end a
-//! later claim. An owner stores its value under the lock, while its claim is held.
+//! *A claim is taken only under the stripe's lock, in the same hold of the lock in which the claimant looks at all
+//! claims and at the key itself.* So no key has two held claims, and no caller creates a value that was stored a moment
+//! before. *A claim ends by one compare-exchange of its number*, with or without the lock. So a claim cannot end twice,
+//! and the exchange cannot end a later claim. An owner stores its value under the lock, while its claim is held.
 //!
 //! Waiters sleep on the word with the number, outside the lock. The word changes when the claim ends and never returns
 //! to its old value, so no wake-up is lost. Until the slot is taken again, the word keeps the number and the way the
@@ -63,7 +63,7 @@ pub(crate) enum Kind {
 pub(crate) enum End {
     /// The value is stored, or the lock released: waiters look again.
     Done = 3,
-    /// The creator reported a failure: the next waiter tries, unless it shares failures.
+    /// The creator reported a failure: the next waiter tries, unless that waiter shares failures.
     Failed = 4,
     /// The value must not be cached: each waiter creates its own.
     NotStored = 5,
@@ -98,8 +98,8 @@ impl ClaimNumber {
         self.0 & 0xff == RESTING
     }
 
-    /// Whether the word of a claim that is not held still tells somebody something: waiters that the value was not
-    /// stored, or that its creator failed; and callers that the key rests, which is a hint.
+    /// Whether a thread may still need the word of a claim that is not held. The word tells waiters that the value was
+    /// not stored, or that its creator failed. It tells callers that the key rests, which is only a hint.
     fn is_needed(self) -> bool {
         self.is_resting() || [End::NotStored, End::Failed].into_iter().any(|end| self == self.ended(end))
     }
@@ -175,7 +175,7 @@ pub(crate) struct Claimant {
     pub now_ms: u64,
     /// Greatest age in tenths of a second; 0: none.
     pub max_age: u64,
-    /// Epochs that were read before the key was looked at.
+    /// Epochs that were loaded before the caller looked at the key.
     pub epochs: Epochs,
     pub namespace: NamespaceEpochs,
 }
@@ -190,9 +190,9 @@ impl Claimant {
 /// The result of an attempt to claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claimed {
-    /// The claim, and how many creations of the key failed in a row before.
+    /// The claim, and how many creations of the key failed in a row before it.
     Mine(ClaimId, u8),
-    /// The key rests for so many milliseconds.
+    /// The key rests for this many milliseconds more.
     Resting(u64),
     /// Another owner holds the claim of this key.
     Held(ClaimId, Owner),
@@ -233,8 +233,8 @@ impl<M: Memory> Store<M> {
     pub(crate) fn end_claim(&self, claim_id: &ClaimId, how: End) -> bool {
         let word = self.claim_word(claim_id.stripe, claim_id.slot, at!(Claim.number));
         let (held, ended) = (claim_id.number.0, claim_id.number.ended(how).0);
-        // Releases what the owner did to waiters and to the next owner of a claim of this key: both acquire it in
-        // `number`.
+        // `Release`: waiters, and the next owner of a claim of this key, see what this owner did. They load the word
+        // with `Acquire` in `number`.
         let is_ended = word.compare_exchange(Step::ClaimEnd, held, ended, Ordering::AcqRel).is_ok();
         if is_ended {
             self.mem.wake(self.sleep_at(claim_id));
@@ -252,7 +252,7 @@ impl<M: Memory> Store<M> {
         self.claims_used(self.stripe_of(key)) != 0
     }
 
-    /// The claims of a stripe that are held, each with its kind, and those that rest.
+    /// The held claims of a stripe, each with its kind, and the claims that rest, which have none.
     pub(super) fn claims(&self, stripe: u32) -> impl Iterator<Item = (ClaimId, Option<Kind>)> {
         (0..self.claims_used(stripe)).filter_map(move |slot| {
             let number = self.number(stripe, slot);
@@ -299,8 +299,8 @@ impl<M: Memory> Store<M> {
         !injected(Fault::MovedLocks) && self.held_claims(stripe).any(|(_, kind)| kind == Kind::Lock)
     }
 
-    /// Ends all creations of a stripe whose file was replaced: nothing is claimed in it any more. Returns how many there
-    /// were.
+    /// Ends all creations of a stripe whose file was replaced: no thread claims a key in that file any more. Returns
+    /// how many creations this ended.
     pub(crate) fn void_creations(&self, stripe: u32) -> u64 {
         let creations = self.held_claims(stripe).filter(|(_, kind)| *kind == Kind::Create);
         creations.map(|(claim_id, _)| u64::from(self.end_claim(&claim_id, End::Void))).sum()
@@ -322,8 +322,9 @@ impl<M: Memory> Store<M> {
     /// Voids all claims that began before an invalidation; the caller has raised the epochs. If a claim with older
     /// epochs is taken meanwhile, the next operation that looks at it voids it.
     pub(super) fn void_outdated(&self) {
-        // Pairs with the fence in `sweep`. One side stores the epochs and then loads the claims, the other stores a
-        // claim and then loads the epochs, each with a fence in between; so one of the two sees the other.
+        // Pairs with the fence in `sweep`. One thread stores the epochs and then loads the claims; the other stores a
+        // claim and then loads the epochs. Each has a fence in between, so at least one of them sees what the other
+        // stored.
         fence(Ordering::SeqCst);
         for stripe in 0..self.geometry.shape.stripes {
             for (claim_id, kind) in self.claims(stripe) {
@@ -337,7 +338,7 @@ impl<M: Memory> Store<M> {
 
 impl<M: Memory> StripeGuard<'_, M> {
     /// Claims a key. In this same hold of the lock, the caller has checked that the claim is still needed. Claims of
-    /// `dead` members, which never come back, end here. A rest keeps creators away, and does not concern locks.
+    /// `dead` members, which never come back, end here. A rest keeps creators away; it does not concern key locks.
     pub(crate) fn claim(&mut self, key: &Key<'_>, by: &Claimant, dead: &[u64]) -> Claimed {
         let (store, stripe) = (self.store, self.stripe);
         self.sweep(by.now_ms, dead);
@@ -364,8 +365,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         self.store.held_claims(self.stripe).find(|(claim_id, _)| self.store.is_claim_of(claim_id, key))
     }
 
-    /// Ends the claims whose owners are dead, that are too old, or that began before an invalidation; and the rests that
-    /// need not be remembered any more.
+    /// Ends the claims whose owner is dead, that are too old, or that began before an invalidation. Also ends the rests
+    /// that need not be remembered any more.
     fn sweep(&mut self, now_ms: u64, dead: &[u64]) {
         let store = self.store;
         fence(Ordering::SeqCst); // See `void_outdated`.
@@ -383,7 +384,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         self.forget_ended();
     }
 
-    /// The held locks of keys in this stripe, after those of `dead` members, and those that are too old, have ended.
+    /// Sweeps the claims, which ends those of `dead` members and those that are too old. Returns the key locks that are
+    /// still held in this stripe.
     pub(crate) fn held_locks(&mut self, now_ms: u64, dead: &[u64]) -> Vec<(ClaimId, Owner)> {
         self.sweep(now_ms, dead);
         let locks = self.store.held_claims(self.stripe).filter(|(_, kind)| *kind == Kind::Lock);
@@ -397,8 +399,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         }
     }
 
-    /// A slot whose claim has ended, with that claim: the first whose word nobody needs any more, or else the one with
-    /// the lowest number.
+    /// A slot whose claim is not held, and that claim: the first slot whose word no thread needs any more, or else the
+    /// slot with the oldest claim.
     fn free_slot(&self) -> Option<ClaimId> {
         let last = |slot| ClaimId { stripe: self.stripe, slot, number: self.store.number(self.stripe, slot) };
         let free = || (0..self.store.geometry.shape.claims).map(last).filter(|last| !last.number.is_held());
@@ -411,7 +413,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         if last_in_slot.number.is_resting() {
             store.end_claim(last_in_slot, End::Failed);
         }
-        // A thread that sees a field of this claim without the lock also sees that the previous claim, or rest, has ended.
+        // A thread that sees a field of this claim without the lock also sees that the previous claim, or rest, has
+        // ended.
         fence(Ordering::Release);
         let last = self.word(at!(Stripe.claim_number));
         last.bump(Step::ClaimCount, 1);
@@ -426,8 +429,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         set(at!(Claim.epochs), by.epochs.0);
         set(at!(Claim.namespace_epochs), by.namespace.0);
         self.set_claims_used(store.claims_used(stripe).max(slot + 1));
-        // Releases all stores above: a thread that sees the number sees the claim's fields, and no number in use is
-        // lost in a death.
+        // `Release` orders all stores above before this one. So a thread that sees the number sees the claim's fields,
+        // and a death leaves no number in use that the stripe does not count as used.
         store.claim_word(stripe, slot, at!(Claim.number)).store(Step::ClaimTake, number.0, Ordering::Release);
         if by.kind == Kind::Create {
             self.count(StripeCount::Creations);
@@ -455,14 +458,14 @@ impl<M: Memory> StripeGuard<'_, M> {
         self.forget_ended();
     }
 
-    /// Lowers the number of claims to look at. Owners end their claims without the lock and cannot do this themselves.
+    /// Lowers the number of claims to look at. An owner that ends its claim without the lock cannot do this itself.
     fn forget_ended(&self) {
         let used = self.store.claims_used(self.stripe);
         let last = (0..used).rev().find(|&slot| self.store.number(self.stripe, slot).counts());
         self.set_claims_used(last.map_or(0, |slot| slot + 1));
     }
 
-    /// Voids all claims to create in the namespaces that `meant` selects.
+    /// Voids all claims to create, and all rests, in the namespaces that `meant` selects.
     pub(crate) fn void_all(&mut self, meant: impl Fn(NamespaceEpochs) -> bool) {
         for (claim_id, kind) in self.store.claims(self.stripe) {
             if kind != Some(Kind::Lock) && meant(self.store.namespace_of(&claim_id)) {
@@ -471,8 +474,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         }
     }
 
-    /// Stores the value that a claim's owner created, and ends the claim; `None` if the claim had ended: nothing is
-    /// stored.
+    /// Stores the value that a claim's owner created, and ends the claim. Stores nothing and returns `None` if the
+    /// claim had ended, or if an invalidation came after it began.
     pub(crate) fn store_claimed(
         &mut self,
         claim_id: &ClaimId,

@@ -94,8 +94,8 @@ impl<M: Memory> Store<M> {
         if is_own { Look::Hit(Ok(SlotItem { key, slot, copied })) } else { Look::Miss }
     }
 
-    /// Copies the record of a slot as it is, if it is current and passes its checksum. One for which there is no memory is
-    /// missed.
+    /// Copies the record of a slot as it is, if it is current and passes its checksum. If no memory can be allocated
+    /// for the copy, this is a miss.
     pub(crate) fn raw_of_slot(&self, view: &BucketView<'_>, now_ms: impl FnOnce() -> u64) -> Look<RawRecord> {
         let found = match self.found_in_slot(view, now_ms) {
             Look::Hit(found) => found,

@@ -1,4 +1,4 @@
-//! The counters: the one list of them, and where the file has them.
+//! The counters: the only list of them, and their places in the file.
 //!
 //! Events under a stripe's lock are counted in the stripe's head: the operation has loaded those lines anyway. Events
 //! without a lock are counted on the member's own lines, which no other process writes.
@@ -42,7 +42,7 @@ macro_rules! counters {
                 [$($((stringify!($field), self.$field),)+)+].into_iter()
             }
 
-            // A damaged file can contain any numbers. A sum of them wraps.
+            // A damaged file can contain any numbers, so the sums wrap.
             $(
                 pub(crate) fn $add(&mut self, line: &Line) {
                     $(self.$field = self.$field.wrapping_add(line[$line::$variant as usize]);)+
@@ -78,8 +78,8 @@ counters! {
         /// [`CreateOptions::or_uncached`](crate::CreateOptions::or_uncached). Where a process has no seat to count on,
         /// as with a read-only handle, only its own handles of the file include them.
         uncached = Uncached,
-        /// Creations that failed: the creator returned an error or panicked. Creators that were cancelled or died are not
-        /// counted here.
+        /// Creations that failed: the creator returned an error or panicked. Creators that were cancelled or died are
+        /// not counted here.
         failed = Failed,
         /// Stale values that were returned because a creation failed. See
         /// [`CreateOptions::stale_if_error`](crate::CreateOptions::stale_if_error).
@@ -161,8 +161,8 @@ impl<M: Memory> Store<M> {
         sum
     }
 
-    /// The number of a stripe's records of the cache's current epoch. Records that have expired, or whose namespace was
-    /// invalidated, count until their memory is reclaimed.
+    /// The number of a stripe's records that belong to the cache's current epoch. Records that have expired, or whose
+    /// namespace was invalidated, count until their memory is reclaimed.
     pub(crate) fn live(&self, stripe: u32) -> u64 {
         if self.distrust(stripe) == CrashState::Discard {
             return 0;
@@ -188,7 +188,7 @@ mod tests {
         .collect()
     }
 
-    /// Counts on one line as if each word had its index, from 1, as its number.
+    /// The counters other than 0, with their names, for a line whose words hold 1, 2, 3 and so on.
     fn numbered(add: fn(&mut Counters, &Line)) -> Vec<(&'static str, u64)> {
         let mut counters = Counters::default();
         add(&mut counters, &std::array::from_fn(|i| i as u64 + 1));

@@ -20,10 +20,11 @@
 //! FLUSHING(n) before the passes and after the sync was FLUSHING(n) all the time in between, and nothing was written. A
 //! flush that meets CLEAN(n) finds its work done: nothing was written since, and only the header may still need a sync.
 //!
-//! *A closed file is not written to.* The bit of that name says that another file of another size is about to take the
-//! place of this one. A writer looks at this word under its stripe's lock in any case, so the bit costs it nothing. The
-//! process that closes the file passes all stripes; after that no writer is at work. An invalidation takes no lock: it
-//! stores its epoch first, and then looks here; the closing process closes first, and then loads the epochs.
+//! *No thread writes to a closed file.* The bit `CLOSED` says that a file of another size is about to take the place of
+//! this one. A writer loads this word under its stripe's lock in any case, so the bit costs it nothing. The process
+//! that closes the file then locks and unlocks every stripe; after that no writer is at work. An invalidation takes no
+//! lock. It stores its epoch and then loads this word, while the closing process sets the bit and then loads the
+//! epochs. So at least one of them sees what the other stored.
 
 use super::table::Store;
 use crate::fault::{Fault, injected};
@@ -45,7 +46,7 @@ const CLOSED: u64 = 1 << 2;
 /// The phase and [`CLOSED`].
 const PHASE: u64 = 7;
 
-/// Why a writer did not get into a file: it is closed.
+/// The error for a writer that a closed file refuses.
 #[derive(Debug)]
 struct IsClosed;
 
@@ -96,8 +97,8 @@ impl<M: Memory> Store<M> {
         self.mem.state().at(STATE_FLUSH)
     }
 
-    /// Withdraws the flush before a writer's first store: the file will no longer be what was flushed. In a closed file
-    /// this is an error, and the writer must store nothing.
+    /// Withdraws the flush before a writer's first store, after which the file differs from what was flushed. In a
+    /// closed file this is an error, and the writer must store nothing.
     #[inline]
     pub(crate) fn mark_dirty(&self) -> io::Result<()> {
         let word = self.flush_mark().load(Ordering::Acquire);
@@ -186,7 +187,7 @@ impl<M: Memory> Store<M> {
     }
 }
 
-/// Closing a file, and what follows for those who do not take a lock.
+/// Closing a file, and what that means for threads that take no lock.
 impl<M: Memory> Store<M> {
     /// Whether writers must wait.
     #[inline]
@@ -208,8 +209,8 @@ impl<M: Memory> Store<M> {
     }
 
     /// Closes the file to all writers that lock a stripe from now on. The caller holds the opening lock, and has stored
-    /// its name as that of the resizer. Every word of the header that it loads afterwards, other threads have stored
-    /// before, or they will see that the file is closed.
+    /// its name as the resizer's. If another thread changes a word of the header, either the caller's later loads see
+    /// the new value, or that thread sees that the file is closed.
     pub(crate) fn close(&self) -> io::Result<()> {
         exchange_closed(&self.mem, true)?;
         fence(Ordering::SeqCst);

@@ -18,7 +18,7 @@ impl Epochs {
         self.0 >> EPOCH_BITS & EPOCH_MASK
     }
 
-    /// These epochs, each of them lowered to that of `now` if it is higher.
+    /// These epochs, each lowered to the same epoch of `now` if it is higher.
     pub(crate) fn at_most(self, now: Self) -> Self {
         Self(self.soft().min(now.soft()) << EPOCH_BITS | self.hard().min(now.hard()))
     }
@@ -61,11 +61,11 @@ impl NamespaceEpochs {
 
 /// Bits of a namespace's number.
 const NUMBER_BITS: u32 = 16;
-/// A generation that is never exceeded: an entry that has it is not removed again.
+/// The last generation. An entry that has it can lose its name once more, but is then never used again.
 pub(super) const LAST_GENERATION: u64 = (1 << 24) - 1;
 
-/// The number of a namespace with the generation of its entry, in 40 bits; 0 for no namespace. It names this namespace
-/// until it is removed, and nothing after that.
+/// The number of a namespace with the generation of its entry, in 40 bits; 0 for no namespace. An id names one
+/// namespace until that namespace is removed, and names nothing afterwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct NamespaceId(u64);
 

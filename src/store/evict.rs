@@ -6,8 +6,9 @@
 //! access marks loses one and is inserted again at the head; a record without marks is evicted. (Yang et al., "FIFO
 //! queues are all you need for cache eviction", SOSP 2023.)
 //!
-//! Kennel adds two rules. Whenever a free gap in the main ring fits it, a record that leaves the small ring moves
-//! there, read or not. Ghosts live in the spare slots of the index, and the oldest is replaced first.
+//! Kennel adds two rules. A record that leaves the small ring moves to the main ring, read or not, whenever the main
+//! ring has a free gap that fits it. Ghosts live in the spare slots of the index, and the oldest ghost is replaced
+//! first.
 //!
 //! Each move or eviction of a record is an operation with an intent of its own.
 
@@ -19,7 +20,7 @@ use super::stripe_guard::{SHORT_KEY, StripeGuard, close_bucket, open_bucket};
 use super::visibility::Visibility;
 use crate::shm::{Memory, Step};
 
-/// Number of marks from which on a record at the small ring's tail is promoted.
+/// A record at the small ring's tail is promoted if it has at least this many marks.
 const PROMOTED_FROM: u64 = 2;
 /// Number of records that one operation may move; after that, records at the tail are evicted whatever their marks.
 const MOST_MOVES: u32 = 64;
@@ -47,7 +48,7 @@ impl<M: Memory> StripeGuard<'_, M> {
     }
 
     /// Makes room for a record of `units` and returns its position at the ring's head. Slots and records that the
-    /// caller has looked up before may have changed after this call.
+    /// caller looked up before this call may have changed after it.
     pub(super) fn reserve(&mut self, ring: Ring, units: u64, budget: &mut Budget) -> u64 {
         loop {
             if let Some(position) = self.room_at_head(ring, units) {
@@ -106,10 +107,10 @@ impl<M: Memory> StripeGuard<'_, M> {
         }
     }
 
-    /// Prefetches what the next insertion into a full ring touches first: the bucket of the record that leaves the ring
-    /// next, and the record behind it, from which the insertion after that finds another bucket. The record itself was
-    /// prefetched by the insertion before. Its lengths come from the file and are checked like those of a record that
-    /// leaves.
+    /// Prefetches what the next insertion into a full ring touches first: the bucket of the record at the tail, which
+    /// leaves the ring next, and the record behind that one, which leaves after it. (The previous insertion prefetched
+    /// the record at the tail itself.) The lengths of the record at the tail come from the file, so they are checked as
+    /// for a record that leaves.
     pub(super) fn prefetch_departure(&self, ring: Ring, units: u64) {
         let (shape, tail, used) = (self.shape(ring), self.tail(ring), self.used(ring));
         if shape.units - used >= units {
@@ -223,8 +224,9 @@ impl<M: Memory> StripeGuard<'_, M> {
     /// Moves the record at the main ring's tail to the ring's head although the gap between them is smaller than the
     /// record. The record goes through private memory; its bucket is odd and its slot empty meanwhile.
     ///
-    /// The head always has room once the record itself has left. If the tail lies in the rest of this lap, so does the
-    /// record's end; otherwise the gap reaches the end of the lap, and a pad takes that part of it.
+    /// There is always room at the head once the record itself has left. If the tail lies between the head and the end
+    /// of the head's lap, the record ends in that lap, too, and its place joins the gap. Otherwise the gap reaches the
+    /// end of the lap, and a pad fills that part of it if the record does not fit there.
     fn relocate_tight(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, passed: u64) {
         let shape = self.shape(Ring::Main);
         let mut position = self.ring_head(Ring::Main);

@@ -41,10 +41,11 @@ impl<M: Memory> StripeGuard<'_, M> {
         slots_in(bucket_at, candidates).find_map(|slot_at| self.entry_at(slot_at, self.slot(slot_at), key))
     }
 
-    /// [`find_in`](Self::find_in) with what was seen of the bucket before the lock. If the bucket's version has not changed
-    /// since, and is even, its slots have not changed either, access marks aside: every change of them happens under the
-    /// lock and changes the version. What was seen says only which slot may be the key's, and where its record lies; the
-    /// slot and the record are loaded again, so whatever the caller asks of the record, it asks of the record as it is now.
+    /// [`find_in`](Self::find_in) with the result of a look at the bucket before the lock was taken. If the version of
+    /// the bucket is even and has not changed since, its slots have not changed either, access marks aside: every
+    /// change of a slot happens under the lock and changes the version. The earlier look only says which slot may be
+    /// the key's and where its record lies. Slot and record are loaded again, so the caller gets the record as it is
+    /// now.
     #[inline(always)]
     pub(crate) fn find_seen(&self, seen: &SeenBucket<'_>, bucket_at: u64, key: &Key<'_>) -> Option<Entry> {
         let Some(first) = seen.under_lock() else { return self.find_anew(bucket_at, key.bytes, key.hash) };
@@ -58,7 +59,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         self.find_extended(slot_at, slot, key.bytes, key.hash)
     }
 
-    /// [`find`](Self::find) of a key whose first candidate is no record without an extension.
+    /// [`find`](Self::find) for a key whose first candidate does not lead to a plain record of the key: tries a record
+    /// with an extension, and then the whole bucket.
     #[inline(never)]
     fn find_extended(&self, slot_at: u64, slot: Slot, bytes: &[u8], hash: u64) -> Option<Entry> {
         let key = Key { bytes, hash };

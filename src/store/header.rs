@@ -8,7 +8,7 @@ use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::{STATE_REPLACED, at};
 use crate::shm::{Geometry, Memory, Step};
 
-/// A mapped file whose header is read, or changed under the lock of the data file.
+/// A mapped file whose header is read, or changed under the opening lock.
 pub(crate) struct HeaderWords<'a, M>(pub &'a M);
 
 impl<M> Clone for HeaderWords<'_, M> {
@@ -80,18 +80,18 @@ impl<M: Memory> HeaderWords<'_, M> {
         self.0.state().get(STATE_REPLACED)
     }
 
-    /// Tells all processes that have this file open that another file took its place, or that it is gone. The mark is a
-    /// number other than 0 that does not repeat. The caller holds the data lock, or the file has no name.
+    /// Tells all processes that have this file open that it was replaced or destroyed. The mark is a number other than
+    /// 0 that does not repeat. The caller holds the opening lock, or the file has no name.
     pub(crate) fn set_replaced_mark(self, mark: u64) {
         self.set(at!(replaced), mark);
     }
 
-    /// The name of the member that resizes this file, or the last one that began to; 0: none did.
+    /// The name of the member that resizes this file, or of the last member that began to; 0 if there is none.
     pub(crate) fn resizer(self) -> u64 {
         self.get(at!(resizer))
     }
 
-    /// Stores the name of the member that resizes the file. The caller holds the data lock.
+    /// Stores the name of the member that resizes the file. The caller holds the opening lock.
     pub(crate) fn set_resizer(self, member: u64) {
         self.0.word(at!(resizer)).set(Step::Resizer, member);
     }
@@ -112,7 +112,7 @@ impl<M: Memory> HeaderWords<'_, M> {
         is_closed(self.0.word(at!(flush)).load(Ordering::Acquire))
     }
 
-    /// Opens a closed file to writers again, or does nothing. The caller holds the data lock.
+    /// Opens a closed file to writers again; does nothing to an open one. The caller holds the opening lock.
     pub(crate) fn reopen(self) -> std::io::Result<()> {
         if self.is_closed() { exchange_closed(self.0, false) } else { Ok(()) }
     }
@@ -130,8 +130,8 @@ impl<M: Memory> HeaderWords<'_, M> {
         self.set_boot_id([0, 0]);
     }
 
-    /// Ends a reset that flagged `flagged` stripes. The boot id is stored last, so the next opener starts a killed
-    /// reset again.
+    /// Ends a reset that flagged `flagged` stripes. The boot id is stored last, so that the next opener repeats a reset
+    /// that was killed.
     pub(crate) fn end_reset(self, flagged: u64, was_flushed: bool, boot_id: [u64; 2]) {
         if !was_flushed {
             self.forget_flush();

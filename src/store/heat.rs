@@ -1,17 +1,18 @@
-//! Which items are used most: an order of all slots of a file, for a copy of the items that may have to leave some out.
+//! Which items are used most: an order of all slots of a file, for a copy to a place that may lack room for some items.
 //!
-//! The rings cannot be walked backwards, and not at all without a lock. So the slots are collected from the index and
-//! sorted by what they say: the ring, the access marks, and the position in the ring.
+//! A ring cannot be walked backwards, and without a lock it cannot be walked at all. So the slots are collected from
+//! the index, and sorted by what each says about its record: the ring, the access marks, and the position in the ring.
 
 use super::slot::{Ring, Slot};
 use super::table::Store;
 use crate::shm::Memory;
 use crate::shm::layout::{SLOTS, at};
 
-/// A slot of a file below its rank, so that ranked slots are sorted by their use, the most used first.
+/// The rank of a slot in the upper bits, and the place of the slot in the lower ones. Sorted in ascending order, ranked
+/// slots begin with the most used.
 ///
 /// ```text
-/// bits 63..61 class | 60..47 distance from the ring's head | 46..3 bucket, counted over all stripes | 2..0 word of the bucket
+/// bits 63..61 class | 60..47 distance from the ring's head | 46..3 bucket, over all stripes | 2..0 word of the bucket
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RankedSlot(u64);
@@ -23,8 +24,9 @@ const MOST_DISTANCE: u64 = (1 << (CLASS_AT - DISTANCE_AT)) - 1;
 /// A bucket has a word for its version and seven slots.
 const WORD_BITS: u32 = 3;
 
-/// The rank of what a slot says about the use of its record. What was read since it came into its ring is first. An
-/// item of the small ring with two marks would move to the main ring.
+/// The class of a slot, which is the lower the more its record was used. Records of the main ring that were read since
+/// they entered it come first. A record of the small ring with two marks comes next, since it would move to the main
+/// ring.
 fn class(slot: Slot) -> u64 {
     match (slot.ring(), slot.marks()) {
         (Ring::Main, 0) => 4,
@@ -44,7 +46,7 @@ impl RankedSlot {
 }
 
 impl<M: Memory> Store<M> {
-    /// Appends all live slots of a stripe with their ranks, as they are at one moment or another.
+    /// Appends all live slots of a stripe with their ranks. The slots are loaded one after the other, without a lock.
     pub(crate) fn rank_slots(&self, stripe: u32, ranked: &mut Vec<RankedSlot>) {
         let head = |field| self.stripe_word(stripe, field).get();
         let (small, main) = (head(at!(Stripe.small_head)), head(at!(Stripe.main_head)));
@@ -62,8 +64,8 @@ impl<M: Memory> Store<M> {
         }
     }
 
-    /// How far a record lies behind the head of its ring, as a part of the ring. A record that is newer than the head,
-    /// which was loaded before, is at no distance.
+    /// The distance of a record from the head of its ring, as a fraction of the ring. It is 0 for a record that was
+    /// written after the head was loaded.
     fn distance(&self, slot: Slot, head: u64) -> u64 {
         let shape = self.ring_shape(slot.ring());
         let behind = shape.used(slot.position(), head).unwrap_or(0).min(shape.units);

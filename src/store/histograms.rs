@@ -1,4 +1,4 @@
-//! Histograms: how long operations took that are slow anyway. A fast operation does not read the clock.
+//! Histograms of how long slow operations took. A fast operation does not read the clock.
 
 use super::table::Store;
 use crate::shm::layout::{HISTOGRAM_COUNTS, HISTOGRAM_LEN, HISTOGRAMS, at};
@@ -22,11 +22,11 @@ impl Timed {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Times {
-    /// Creations of values, from the claim of the key to the end of the store. Those that failed are among them.
+    /// Creations of values, from the claim of the key to the end of the store. Failed creations are included.
     pub creation: Histogram,
     /// Waits for another caller's creation or lock of a key.
     pub claim_wait: Histogram,
-    /// Waits of writes for a lock. Those that gave up are among them.
+    /// Waits of writes for a lock. Waits that gave up are included.
     pub lock_wait: Histogram,
 }
 
@@ -56,8 +56,8 @@ fn as_seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S:
 }
 
 impl Histogram {
-    /// The longest time of a group: 4 µs for the first, and for each further one four times as much. `None` for the last
-    /// group.
+    /// The longest time of a group: 4 µs for the first, and for each further one four times as much. `None` for the
+    /// last group.
     #[must_use]
     pub fn bound(group: usize) -> Option<Duration> {
         (group + 1 < HISTOGRAM_COUNTS).then(|| Duration::from_micros(4 << (2 * group)))
@@ -66,7 +66,7 @@ impl Histogram {
     /// The number of operations.
     #[must_use]
     pub fn count(&self) -> u64 {
-        // A damaged file can contain any numbers. A sum of them wraps.
+        // A damaged file can contain any numbers, so the sum wraps.
         self.counts.iter().fold(0, |sum, &count| sum.wrapping_add(count))
     }
 
@@ -77,8 +77,8 @@ impl Histogram {
         nanos.checked_div(self.count()).map(Duration::from_nanos)
     }
 
-    /// A time that this part of the operations, from 0 to 1, did not exceed: the bound of a group, so it may be up to four
-    /// times too long. `None` without an operation, and if the time is longer than all bounds.
+    /// A time that this part of the operations, from 0 to 1, did not exceed: the bound of a group, so it may be up to
+    /// four times too long. `None` without an operation, and if the time is longer than all bounds.
     #[must_use]
     pub fn within(&self, part: f64) -> Option<Duration> {
         let wanted = (self.count() as f64 * part).ceil().max(1.0);

@@ -1,7 +1,7 @@
-//! Values that live as long as they are used: when a use moves a record's expiry, and to what.
+//! Values that live as long as they are used: when a use moves the expiry of a record, and to what time.
 //!
-//! The record says that its expiry moves; the idle time, and the time to live that bounds it, are those of the file's
-//! namespace, so that all users agree.
+//! The record says only that its expiry moves. The idle time, and the time to live that bounds it, come from the entry
+//! of its namespace in the file, so that all processes use the same ones.
 
 use super::find::Entry;
 use super::namespace::MOST_JITTER;
@@ -14,14 +14,14 @@ use crate::shm::Memory;
 
 /// The present time for a lookup, and what a hit does to a record whose expiry it moves.
 pub(crate) trait ReadTime {
-    /// Milliseconds since 1970. Asked only for a record that expires.
+    /// Milliseconds since 1970. Called only for a record that expires.
     fn now_ms(&self) -> u64;
 
-    /// A record was read whose expiry is to move.
+    /// Called after a read of a record whose expiry is to move.
     fn keep(&self, _: &Key<'_>, _: Kept) {}
 }
 
-/// A read that moves nothing.
+/// For a read that moves no expiry.
 impl<F: Fn() -> u64> ReadTime for F {
     #[inline(always)]
     fn now_ms(&self) -> u64 {
@@ -29,7 +29,7 @@ impl<F: Fn() -> u64> ReadTime for F {
     }
 }
 
-/// A record whose expiry is to move, as a read without a lock has found it.
+/// The new expiry of a record, as a read without a lock has computed it.
 #[derive(Clone, Copy)]
 pub(crate) struct Kept {
     stamp: u64,
@@ -37,8 +37,9 @@ pub(crate) struct Kept {
 }
 
 impl<M: Memory> Store<M> {
-    /// The present time for a straight look at a record that expires and has an extension. If the expiry is to move it is the
-    /// end of time: then the record looks expired, and the look goes on to the way that moves it.
+    /// The present time for a lookup in `lookup_further` of a record that expires and has an extension. If this read
+    /// must move the expiry, this returns the end of time instead: the record then looks expired, and the lookup takes
+    /// the slow path, which moves the expiry.
     #[inline(always)]
     pub(super) fn now_unless_due(&self, head: Head, extension: Extension, now_ms: impl FnOnce() -> u64) -> u64 {
         let now_ms = now_ms();
@@ -48,7 +49,7 @@ impl<M: Memory> Store<M> {
         if is_due { u64::MAX } else { now_ms }
     }
 
-    /// A record that was read, if its expiry is to move.
+    /// How to move the expiry of a record that was read; `None` if the expiry stays.
     pub(super) fn kept(&self, head: Head, extension: Extension, now_ms: impl FnOnce() -> u64) -> Option<Kept> {
         if !extension.is_idle() || head.expires_ms() == 0 {
             return None;
@@ -58,8 +59,8 @@ impl<M: Memory> Store<M> {
         (until_ms != 0).then_some(Kept { stamp: head.stamp, until_ms })
     }
 
-    /// The expiry to which a use moves that of a record; 0 if it stays. It moves at most about four times in each idle time.
-    /// The arguments fit in registers.
+    /// The expiry that a use gives a record; 0 if the expiry stays. It moves at most about four times in each idle
+    /// time. The arguments fit in registers.
     #[inline(never)]
     fn later_expiry(&self, namespace: u16, created_ms: u64, stamp: u64, expires_ms: u64, now_ms: u64) -> u64 {
         let defaults = self.defaults_of_record(namespace);
@@ -76,15 +77,15 @@ impl<M: Memory> Store<M> {
     }
 }
 
-/// A time to live that is shortened by a part that differs from record to record, and is always the same for one.
+/// A time to live, shortened by a part that differs from record to record and is always the same for one record.
 fn shortened(ttl_ms: u64, stamp: u64, jitter: u16) -> u64 {
     let part = (mix(stamp) >> 32) * u64::from(jitter) / u64::from(MOST_JITTER);
     ttl_ms - ((u128::from(ttl_ms) * u128::from(part)) >> 32) as u64
 }
 
 impl<M: Memory> StripeGuard<'_, M> {
-    /// Moves the expiry of a record that was read, if it still is that record, has not expired meanwhile, and still follows
-    /// its reads.
+    /// Moves the expiry of a record that was read, if the key still has that record, the record has not expired
+    /// meanwhile, and its expiry still follows its reads.
     pub(crate) fn keep(&mut self, key: &Key<'_>, kept: Kept) {
         let Some(entry) = self.find_current(key) else { return };
         let is_due = entry.head.stamp == kept.stamp && entry.head.expires_ms() < kept.until_ms;
@@ -94,7 +95,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         }
     }
 
-    /// The expiry of a record that takes the place of one which is used by that.
+    /// The expiry for a record that replaces this one, if the replacement counts as a use of this record.
     pub(crate) fn expiry_after_use(&self, entry: &Entry) -> u64 {
         let kept = self.store.kept(entry.head, self.store.extension(entry.at, entry.head), || self.now_ms());
         kept.map_or(entry.head.expires_ms(), |kept| kept.until_ms)

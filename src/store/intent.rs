@@ -33,7 +33,7 @@ impl Intent {
     /// The bits of an intent word that name the operation; the others count intents.
     pub(super) const KIND: u64 = 0xff;
 
-    /// Whether an intent word names an operation, be it a known one or not.
+    /// Whether an intent word names an operation, known or not.
     pub(crate) fn is_in_flight(word: u64) -> bool {
         word & Self::KIND != 0
     }

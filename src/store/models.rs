@@ -115,7 +115,8 @@ fn value(word: u64, words: usize) -> Vec<u8> {
 }
 
 /// A memory in which a reader looks only at the first slot of a bucket. Emptying a stripe stores to all seven, and a
-/// reader may find each of them old or new: a hundred times as many executions, which show nothing more of one record.
+/// reader may find each of them old or new: that takes a hundred times as many executions, and shows nothing more about
+/// one record.
 struct FirstSlots(Heap);
 
 impl Memory for FirstSlots {

@@ -1,19 +1,20 @@
 //! Namespaces: named parts of the cache with defaults and epochs of their own.
 //!
 //! A record names its namespace by number, from 1; number 0 means no namespace. Entries are added and removed under the
-//! lock of stripe 0. The hash of the name is stored last, so a process that is killed while it adds leaves an unused
-//! entry.
+//! lock of stripe 0. The hash of the name is stored last, so a process that is killed while it adds an entry leaves
+//! that entry unused.
 //!
 //! ```text
-//! a removal       hash of the name 0 -> generation + 1 -> hard epoch + 1 -> length of the name 0
-//! who looks       generation -> hash of the name
-//! who writes      epochs -> generation, under the lock of the key's stripe
+//! a removal stores   hash of the name 0 -> generation + 1 -> hard epoch + 1 -> length of the name 0
+//! a lookup loads     generation -> hash of the name
+//! a write loads      epochs -> generation, under the lock of the key's stripe
 //! ```
 //!
-//! *Who finds the name has a generation from before the removal.* *Who has the present generation has read epochs from
-//! before the removal, or was told of the entry after it.* So what an old handle writes bears an epoch below the new one,
-//! or epoch 0 if the handle notices, and is gone: nobody finds it under the next name of the entry. An entry whose name
-//! has a length belongs to a removal, or an addition, that was killed; whoever takes the entry does the steps again.
+//! *A thread that finds the name has loaded a generation from before the removal.* *A writer whose generation is still
+//! the present one has loaded epochs from before the removal, or has found the entry after it.* So a value that an old
+//! handle writes bears an epoch below the new one, or epoch 0 if the handle notices the removal. Such a value is gone:
+//! no read finds it under the next name of the entry. If an entry has no hash but its name has a length, a process was
+//! killed while it removed or added a namespace there. The process that takes the entry next repeats the steps.
 
 use super::epochs::{Epochs, Invalidation, LAST_GENERATION, NamespaceEpochs, NamespaceId};
 use super::intent::Intent;
@@ -39,7 +40,7 @@ pub(crate) enum Removal {
     Done,
     /// There is no namespace of that name.
     Absent,
-    /// The namespace has words of callers, which never fall.
+    /// Callers have stored words in the namespace. These words never fall, so the namespace cannot be removed.
     HasWords,
 }
 
@@ -49,7 +50,7 @@ pub(crate) struct Defaults {
     pub hard_ttl_ms: u64,
     pub soft_ttl_ms: u64,
     pub none_ttl_ms: u64,
-    /// How long a value lives that nobody uses.
+    /// How long a value lives that no caller uses.
     pub idle_ttl_ms: u64,
     /// The part of a time to live, in thousandths, by which it is shortened at most.
     pub jitter: u16,
@@ -79,14 +80,15 @@ impl<M: Memory> Store<M> {
         Epochs(self.namespace_word(namespace, at!(Namespace.epochs)).get())
     }
 
-    /// The epochs of a namespace for what is written to it; those from before all invalidations if it was removed.
+    /// The epochs for a value that is written to a namespace. If the namespace was removed they are 0, so that the
+    /// value is gone.
     #[inline]
     pub(crate) fn epochs_of(&self, namespace: NamespaceId) -> Epochs {
         let epochs = self.namespace_epochs(namespace.number());
         if namespace == NamespaceId::NONE {
             return epochs;
         }
-        // A thread that has read the epochs of a removal sees its generation.
+        // Pairs with the fence in `end_namespace`: a thread that has read the epochs of a removal sees its generation.
         fence(Ordering::Acquire);
         if self.is_current(namespace) { epochs } else { Epochs(0) }
     }
@@ -108,7 +110,7 @@ impl<M: Memory> Store<M> {
         self.namespace_word(namespace, at!(Namespace.generation)).load(Ordering::Acquire) & LAST_GENERATION
     }
 
-    /// A namespace with its epochs for what is written to it.
+    /// A namespace with the epochs for a value that is written to it.
     pub(crate) fn namespace_at_start(&self, namespace: NamespaceId) -> NamespaceEpochs {
         NamespaceEpochs::new(namespace.number(), self.epochs_of(namespace))
     }
@@ -145,12 +147,13 @@ impl<M: Memory> Store<M> {
                 return None;
             }
             let name = self.namespace_name_of(namespace)?;
-            // An entry that gets another name meanwhile shows a mixture of both.
+            // If the entry gets another name meanwhile, this name is a mixture of both, and does not have this hash.
             (name_hash(&name) == hash).then_some((namespace, name))
         })
     }
 
-    /// A namespace as it is now; no namespace for number 0, and for a number beyond the last.
+    /// The id of the namespace that has this number now; [`NamespaceId::NONE`] for number 0, and for a number beyond
+    /// the last.
     pub(crate) fn namespace_numbered(&self, namespace: u16) -> NamespaceId {
         if self.has_namespace(namespace) {
             NamespaceId::new(namespace, self.generation(namespace))
@@ -159,8 +162,8 @@ impl<M: Memory> Store<M> {
         }
     }
 
-    /// Whether the namespace of a record was invalidated since, or removed. Whatever this thread has read of the
-    /// namespace's entry before is of the record's time if it was not.
+    /// Whether the namespace of a record was invalidated or removed after the record was begun. If it was not,
+    /// everything that this thread has loaded from the namespace's entry before this call is from the record's time.
     pub(crate) fn has_lost_namespace(&self, extension: Extension) -> bool {
         fence(Ordering::Acquire);
         extension.namespace_epoch() < self.namespace_epochs(extension.namespace()).hard()
@@ -192,8 +195,8 @@ impl<M: Memory> Store<M> {
         if self.has_namespace(namespace) { self.namespace_defaults(namespace) } else { Defaults::default() }
     }
 
-    /// The first words of a namespace, which mean nothing to the engine, in the order of their numbers. Each load stands
-    /// between what this thread read before and what it reads after. `None` if the namespace was removed.
+    /// The first `N` callers' words of a namespace, in order. They mean nothing to the engine. Each load comes after
+    /// this thread's earlier loads and before its later ones. `None` if the namespace was removed.
     #[inline]
     pub(crate) fn callers_words<const N: usize>(&self, namespace: NamespaceId) -> Option<[u64; N]> {
         if N > NAMESPACE_WORDS || !self.has_namespace(namespace.number()) {
@@ -206,7 +209,7 @@ impl<M: Memory> Store<M> {
         self.is_current(namespace).then_some(words)
     }
 
-    /// One of the words of a namespace: see [`callers_words`](Self::callers_words).
+    /// One of the callers' words of a namespace: see [`callers_words`](Self::callers_words).
     #[inline]
     pub(crate) fn callers_word(&self, namespace: NamespaceId, index: usize) -> Option<u64> {
         if index >= NAMESPACE_WORDS || !self.has_namespace(namespace.number()) {
@@ -222,13 +225,13 @@ impl<M: Memory> Store<M> {
         self.word_of_caller(namespace, index).load(Ordering::Acquire)
     }
 
-    /// Raises a word that means nothing to the engine; returns what it held before. A thread that loads the new value
-    /// sees what this thread did before. A thread that sees what this thread does after loads the new value. The caller
-    /// holds the lock of stripe 0, or has found the word above 0: such a namespace is not removed.
+    /// Raises a callers' word; returns its old value. A thread that loads the new value sees what this thread did
+    /// before the call. A thread that sees what this thread does after the call loads the new value. The caller holds
+    /// the lock of stripe 0, or has found the word above 0: a namespace with such a word is not removed.
     pub(crate) fn raise_callers_word(&self, namespace: NamespaceId, index: usize, value: u64) -> Option<u64> {
         self.callers_word(namespace, index)?;
         let before = self.word_of_caller(namespace.number(), index).raise(Step::Namespace, value, Ordering::AcqRel);
-        // An invalidation, which may follow, stores its epoch without an ordering.
+        // An invalidation may follow, and stores its epoch with `Relaxed`.
         fence(Ordering::Release);
         Some(before)
     }
@@ -241,8 +244,8 @@ impl<M: Memory> Store<M> {
         (0..NAMESPACE_WORDS).any(|index| self.word_of_caller(namespace, index).get() != 0)
     }
 
-    /// Removes a namespace with all its values, and frees its entry for another name. The caller holds the lock of stripe
-    /// 0, and has removed the values if [`can_raise`](Self::can_raise) says no.
+    /// Removes a namespace with all its values, and frees its entry for another name. The caller holds the lock of
+    /// stripe 0, and has removed the values if [`can_raise`](Self::can_raise) says no.
     pub(super) fn remove_namespace(&self, name: &str) -> Removal {
         let Some(namespace) = self.namespace_named(name) else { return Removal::Absent };
         if self.has_words(namespace.number()) {
@@ -253,28 +256,30 @@ impl<M: Memory> Store<M> {
         Removal::Done
     }
 
-    /// Whether an invalidation of a namespace raises its epochs: they are not used up, and none was lost in a crash.
+    /// Whether an invalidation of a namespace can raise its epochs: some are left, and none can have been lost in a
+    /// crash.
     pub(crate) fn can_raise(&self, namespace: NamespaceId) -> bool {
         let epochs = self.namespace_epochs(namespace.number());
         self.mem.word(at!(unverified)).get() == 0 && epochs.after(Invalidation::Hard).is_some()
     }
 
-    /// Parts an entry that has no name from what was written under its last one. `false` if its epochs are used up, or do
-    /// not count because of a crash: then the entry stays unused. The caller holds the lock of stripe 0.
+    /// Separates an entry that has no name any more from the values that were written under its last name. Returns
+    /// `false` if its generations or epochs are used up, or if its epochs do not count because of a crash; the entry
+    /// then stays unused. The caller holds the lock of stripe 0.
     fn end_namespace(&self, namespace: u16) -> bool {
         let generation = self.generation(namespace);
         if generation == LAST_GENERATION {
             return false;
         }
         let word = |field| self.namespace_word(namespace, field);
-        // Who sees the new generation does not find the old name.
+        // A thread that sees the new generation does not find the old name.
         word(at!(Namespace.generation)).store(Step::Namespace, generation + 1, Ordering::Release);
-        // Who reads the new epochs sees the new generation.
+        // A thread that reads the new epochs sees the new generation.
         fence(Ordering::Release);
         if !self.raise_epoch(namespace, Invalidation::Hard) {
             return false;
         }
-        // A killed process leaves a name without a length only after the epochs have risen.
+        // The length is stored last: if a death leaves a length of 0, the epochs have risen.
         word(at!(Namespace.name_len)).store(Step::Namespace, 0, Ordering::Release);
         true
     }
@@ -295,8 +300,8 @@ impl<M: Memory> Store<M> {
 }
 
 impl<M: Memory> StripeGuard<'_, M> {
-    /// Finds a namespace by name, or adds it; `None` if all entries are used. The stripe is number 0, whose lock every
-    /// adder takes, and the name has at most [`NAMESPACE_NAME`] bytes.
+    /// Finds a namespace by name, or adds it; `None` if all entries are used. This is the guard of stripe 0, whose lock
+    /// every process takes to add a namespace. The name has at most [`NAMESPACE_NAME`] bytes.
     pub(crate) fn add_namespace(&mut self, name: &str, defaults: Defaults) -> Option<NamespaceId> {
         let store = self.store;
         if let Some(namespace) = store.namespace_named(name) {
@@ -309,7 +314,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         })?;
         let set = |field, value| word(namespace, field).set(Step::Namespace, value);
         store.forget_reads(namespace);
-        // Who reads a part of this name sees the epochs that part it from the last one.
+        // A thread that reads a part of this name sees the epochs that separate it from the last name.
         fence(Ordering::Release);
         set(at!(Namespace.hard_ttl_ms), defaults.hard_ttl_ms);
         set(at!(Namespace.soft_ttl_ms), defaults.soft_ttl_ms);

@@ -1,5 +1,5 @@
-//! Counts of the reads of each namespace, on words of the member's own seat. A read in sixteen is counted, as sixteen, so
-//! that most reads through a namespace pay for a test only, and reads without a namespace for nothing.
+//! Counts the reads of each namespace, on words of the member's own seat. About one read in sixteen is counted, as
+//! sixteen reads. So most reads through a namespace pay only for a test, and reads without a namespace pay nothing.
 
 use super::counters::MemberCount;
 use super::table::Store;
@@ -8,8 +8,8 @@ use crate::shm::{Geometry, Memory, Step};
 
 /// Each counted read stands for this many.
 const SAMPLED: u64 = 16;
-/// An odd number whose multiples are spread evenly over all 64-bit numbers, also those of every second, third or tenth
-/// number: a program that reads its namespaces in turns cannot hide one of them.
+/// An odd number whose multiples are spread evenly over all 64-bit numbers, even if only every second, third or tenth
+/// of them is taken. So a program that reads its namespaces in turn cannot keep one of them from being counted.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Whether a hit or a miss is counted for its namespace, by its number among the hits or misses of its line.
@@ -36,7 +36,8 @@ impl Geometry {
 }
 
 impl<M: Memory> Store<M> {
-    /// Counts a read on a line that only this thread writes. Returns whether it is to be counted for its namespace, too.
+    /// Counts a read on a line that only this thread writes. Returns whether it is to be counted for its namespace,
+    /// too.
     #[inline(always)]
     pub(crate) fn count_and_sample(&self, line_at: u64, what: MemberCount) -> bool {
         let word = self.mem.words::<COUNTERS>(line_at).at(what as usize);
@@ -57,7 +58,7 @@ impl<M: Memory> Store<M> {
         self.mem.word(counts_at + field).fetch_add(Step::Counter, SAMPLED);
     }
 
-    /// Begins the counts of an entry that gets a name anew.
+    /// Resets the counts of an entry that gets a new name.
     pub(super) fn forget_reads(&self, namespace: u16) {
         for counts_at in (0..self.geometry.shape.seats).map_while(|seat| self.geometry.namespace_reads(seat, namespace))
         {
@@ -79,7 +80,7 @@ impl<M: Memory> Store<M> {
             let word = |field| self.mem.word(counts_at + field).get();
             Some((word(at!(NamespaceReads.hits)), word(at!(NamespaceReads.misses))))
         };
-        // A damaged file can contain any numbers. A sum of them wraps.
+        // A damaged file can contain any numbers, so the sums wrap.
         Some(
             (0..seats)
                 .filter_map(of_seat)

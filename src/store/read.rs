@@ -16,8 +16,8 @@
 //!
 //! *A record larger than [`IN_PLACE_LIMIT`] is valid if and only if its slot, access marks aside, and the era in the
 //! version are the same after the last byte was copied*, whatever else changed in the bucket: such a record is never
-//! overwritten in place, and its slot is emptied before its memory is reused. Otherwise each write of a neighbour would
-//! waste a long copy.
+//! overwritten in place, and its slot is emptied before its memory is reused. Without this rule, each write of another
+//! key in the bucket would waste a long copy.
 
 use super::epochs::Invalidation;
 use super::idle::ReadTime;
@@ -78,15 +78,16 @@ pub(crate) struct BucketView<'a> {
 }
 
 impl<'a> BucketView<'a> {
-    /// The index of the first candidate, and its slot. The slot is loaded again with acquire, because the record was
-    /// complete before a slot pointed to it; `validate` relies on that where it validates by the slot alone.
+    /// The index of the first candidate, and its slot. The slot is loaded again, with acquire: a thread that sees the
+    /// slot sees the complete record. `validate` relies on that where it validates by the slot alone.
     #[inline(always)]
     fn first(&self) -> (usize, Slot) {
         let i = (self.candidates.trailing_zeros() & 7) as usize;
         (i, Slot(self.bucket.at(i).load(Ordering::Acquire)))
     }
 
-    /// The bucket's version, unless a writer is at work. Every write and every deletion of a key of the bucket changes it.
+    /// The bucket's version, unless a writer is at work. Every write and every deletion of a key of the bucket changes
+    /// it.
     pub(crate) fn version(&self) -> Option<u64> {
         (self.version & 1 == 0).then_some(self.version)
     }
@@ -111,13 +112,13 @@ impl<'a> BucketView<'a> {
 pub(crate) struct SeenBucket<'a> {
     view: BucketView<'a>,
     slot: Slot,
-    /// No place has no room.
+    /// A place without room if there is none: `left` is 0.
     pub(super) place: RingOffset,
 }
 
 impl SeenBucket<'_> {
-    /// The first candidate as it is now, if nobody has changed the bucket since: its index, and its slot, or `None` if there
-    /// is no candidate. The caller holds the lock.
+    /// The first candidate as it is now, with its index; `Some(None)` if the bucket has no candidate, and `None` if the
+    /// bucket has changed since. The caller holds the lock.
     #[inline(always)]
     pub(super) fn under_lock(&self) -> Option<Option<(usize, Slot)>> {
         let Self { view, slot, .. } = self;
@@ -125,7 +126,8 @@ impl SeenBucket<'_> {
         if view.candidates == 0 || !is_same {
             return is_same.then_some(None);
         }
-        // The version vouches for the slot, access marks aside; that is tested, since the place is the slot's.
+        // If the version is the same, so is the slot, access marks aside. It is compared all the same, since the place
+        // was computed from it.
         let (i, now) = view.first();
         now.same(*slot).then_some(Some((i, now)))
     }
@@ -213,8 +215,9 @@ impl<M: Memory> Store<M> {
 
     /// The second half of a lookup: the record, if the bucket has a candidate.
     ///
-    /// The fast path handles what nearly every read meets: the first candidate is the key's, and a value without tags that
-    /// has neither expired nor been cleared. All other cases go to `lookup_further`.
+    /// The fast path handles what nearly every read meets: the first candidate is the key's, and its record is a value
+    /// without tags that has neither expired nor been cleared, and whose expiry does not follow its reads. All other
+    /// cases go to `lookup_further`.
     #[inline(always)]
     pub(crate) fn lookup_fast<T: Extract>(
         &self,
@@ -237,10 +240,10 @@ impl<M: Memory> Store<M> {
         }
     }
 
-    /// The straight way to a record with tags, or whose expiry follows its reads, on which the fast path has come across it:
-    /// the first candidate is the key's, and a value that has neither expired nor been cleared, none of whose tags was
-    /// invalidated, and whose expiry is not to move now. All other cases go to `lookup_slow`. The arguments are numbers and
-    /// references, so that the fast path need not keep anything in memory for this call.
+    /// Tries the slot that the fast path has found as that of a record with tags, or of one whose expiry follows its
+    /// reads. This succeeds if the record is the key's and is a value that has neither expired nor been cleared, none
+    /// of its tags was invalidated, and its expiry is not to move now. All other cases go to `lookup_slow`. The
+    /// arguments are numbers and references, so that the fast path need not keep anything in memory for this call.
     #[inline(never)]
     #[expect(clippy::too_many_arguments, reason = "a struct of them would be in memory")]
     fn lookup_further<T: Extract>(
@@ -330,8 +333,8 @@ impl<M: Memory> Store<M> {
 
     /// The record of a slot, if it is the key's, has no tags, and is a value that has neither expired nor been cleared.
     ///
-    /// Where the key lies depends on the kind of the record, by a branch: the processor goes on with the kind that it
-    /// expects, and need not wait for the header before it starts to load key and value.
+    /// A branch on the kind of the record decides where the key lies. The processor goes on with the kind that it
+    /// predicts, and need not wait for the header before it starts to load key and value.
     #[inline(always)]
     fn current_record(
         &self,
@@ -363,20 +366,20 @@ impl<M: Memory> Store<M> {
         key_row.holds(0, key.bytes).then_some(CheckedRecord { at, head, value_at: at + key_end, value_len })
     }
 
-    /// Whether a record has an extension, but no tags, and a key of this length, and is a value that has neither expired
-    /// nor been cleared, and whose expiry does not follow its reads. The record lies within its ring.
+    /// Whether a record has an extension but no tags, has a key of this length, and is a value that has neither expired
+    /// nor been cleared and whose expiry does not follow its reads. The record lies within its ring.
     #[inline(always)]
     fn is_extended_value(&self, at: u64, head: Head, key_len: usize, now_ms: impl Fn() -> u64) -> bool {
         head.is_extended_with(key_len) && head.units() * 8 >= RECORD_LEN + EXTENSION_LEN && {
             let extension = self.extension_without_tags(at);
-            // A record whose expiry follows its reads goes another way, as if it had expired.
+            // A record whose expiry follows its reads is left to `lookup_further`: here it looks expired.
             let now_ms = || if extension.is_idle() { u64::MAX } else { now_ms() };
             self.visibility_with(head, extension, now_ms) == Visibility::Value
         }
     }
 
-    /// [`record_of`](Self::record_of) for a record without an extension, at a place. The key's length then says where key
-    /// and value lie.
+    /// [`record_of`](Self::record_of) for a record without an extension, at a place. The key's length then says where
+    /// key and value lie.
     #[inline(always)]
     pub(super) fn plain_record(&self, RingOffset { at, left }: RingOffset, key: &Key<'_>) -> Option<CheckedRecord> {
         let key_end = RECORD_LEN + round_up(key.bytes.len() as u64, 8);
@@ -408,7 +411,8 @@ impl<M: Memory> Store<M> {
         row.holds((key_at / 8) as usize, key.bytes).then_some(record)
     }
 
-    /// [`extended_record`](Self::extended_record) for records with or without tags, whose words come apart.
+    /// [`extended_record`](Self::extended_record) for records with or without tags. It returns the words of the tags
+    /// separately.
     #[inline(always)]
     fn any_extended_record<'a>(
         &'a self,
@@ -496,14 +500,14 @@ impl<M: Memory> Store<M> {
         SeenBucket { view, slot, place }
     }
 
-    /// A bucket of which only the word `i` is looked at, whatever the key of its slot.
+    /// A view of a bucket in which word `i` is the only candidate, whatever key that slot belongs to.
     pub(crate) fn slot_view(&self, stripe: u32, bucket: u64, i: usize) -> BucketView<'_> {
         let location = KeyLocation { stripe, bucket_at: self.geometry.bucket(stripe, bucket) };
         BucketView { candidates: 1 << i, ..self.bucket_view_at(location, &Key { bytes: &[], hash: 0 }) }
     }
 
-    /// The record of a view's slot, if it is current. Its lengths can be trusted; its bytes may change. Remembered absences
-    /// are found, too.
+    /// The record of a view's slot, if it is current. Its lengths can be trusted; its bytes may change. Remembered
+    /// absences are found, too.
     pub(super) fn found_in_slot<'a>(&self, view: &BucketView<'a>, now_ms: impl FnOnce() -> u64) -> Look<RecordRef<'a>> {
         if view.version & 1 == 1 {
             return Look::Changing;

@@ -15,8 +15,8 @@ use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
 
 impl<M: Memory> StripeGuard<'_, M> {
-    /// Rebuilds the stripe's index from its rings. Records that are damaged, or not of the current epochs, or that bear a
-    /// clock of tags that the file lost, are dropped.
+    /// Rebuilds the stripe's index from its rings. Drops records that are damaged, that are not of the current epochs,
+    /// or whose clock of tags the file has lost.
     #[cold]
     pub(super) fn rebuild(&mut self) {
         self.end(); // An intent from before the crash names slots that no longer exist.
@@ -48,8 +48,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         self.trust();
     }
 
-    /// Marks the stripe as trusted. The release store that closed the last bucket orders everything before it. If a
-    /// death leaves only that bucket odd, the next holder closes it.
+    /// Marks the stripe as trusted. The release store that closed the last bucket comes after all other stores of the
+    /// rebuild. A death may leave that one bucket odd; the next holder then closes it.
     fn trust(&self) {
         self.word(at!(Stripe.repair_attempts)).set(Step::VerifyMe, 0);
         self.word(at!(Stripe.verify_me)).set(Step::VerifyMe, 0);

@@ -14,10 +14,10 @@
 //! value, padded to 8 bytes
 //! ```
 //!
-//! The length of the value is the rest of the allocated length, so an overwrite in place changes only one byte of the
-//! lengths. The checksum covers key, value and everything else that does not change while the record lives. It is mixed
-//! with the stripe, ring and position, so a copy of the record's bytes anywhere else does not pass. Expiries change in
-//! place (`touch`) and have check bits of their own.
+//! The length of the value is what remains of the allocated length, less the unused bytes. So of all lengths, an
+//! overwrite in place changes only the byte that counts the unused bytes. The checksum covers key, value and everything
+//! else that does not change while the record lives. It is mixed with the stripe, ring and position, so a copy of the
+//! record's bytes anywhere else does not pass. Expiries change in place (`touch`) and have check bits of their own.
 
 use super::slot::Ring;
 use super::tag_words::{TagNumbers, TagWords, WORDS, tag_words};
@@ -89,7 +89,7 @@ fn soft_word(ms: u64, is_idle: bool, stamp: u64) -> u64 {
     if is_idle { IDLE | timed(ms, !stamp) } else { timed(ms, stamp) }
 }
 
-/// The expiry of a record that has, or had, a slot.
+/// The word `expiry` without the dead mark.
 pub(crate) fn without_dead(expiry: u64) -> u64 {
     expiry & !DEAD
 }
@@ -245,7 +245,8 @@ pub(crate) struct Extension {
 /// Set in `flags`: the record says that the key has no value.
 const ABSENCE: u64 = 1 << 63;
 const COST_AT: u32 = 48;
-/// A creation's cost is stored as a number of milliseconds of this many bits, and a four-bit shift above them.
+/// The cost of a creation is stored as a number of this many bits, with a four-bit shift above it. The cost in
+/// milliseconds is the number, shifted to the left.
 const COST_BITS: u32 = 11;
 const MOST_COST: u64 = ((1 << COST_BITS) - 1) << 15;
 
@@ -274,13 +275,13 @@ impl Extension {
         self.flags & ABSENCE != 0
     }
 
-    /// Whether the record expires when nobody has read it for the idle time of its namespace.
+    /// Whether the record expires when no caller has read it for the idle time of its namespace.
     #[inline(always)]
     pub(crate) fn is_idle(self) -> bool {
         self.soft_expiry & IDLE != 0
     }
 
-    /// The soft expiry of a record whose expiry no longer moves.
+    /// The word `soft_expiry` for this record once its expiry does not follow its reads any more.
     pub(crate) fn soft_without_idle(self, stamp: u64) -> u64 {
         soft_word(self.soft_expires_ms(), false, stamp)
     }
@@ -471,8 +472,8 @@ pub const fn record_size(key_len: usize, value_len: usize) -> u64 {
     RECORD_LEN + round_up(key_len as u64, 8) + round_up(value_len as u64, 8)
 }
 
-/// [`record_size`] of a record with this number of different tags. Tags take 40 bytes, of which 24 are those that flags
-/// or a namespace take, too, and 8 more for each four of them after the first four.
+/// [`record_size`] of a record with this number of different tags. Tags take 40 bytes, and 8 more for each four tags
+/// after the first four. 24 of these bytes are the ones that flags or a namespace take, too.
 ///
 /// ```
 /// use kennel::{record_size, tagged_record_size};

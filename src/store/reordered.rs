@@ -1,7 +1,7 @@
 //! Deaths between two barriers: any subset of the stores between them may have been executed.
 //!
-//! For repairs, the release fences of a write bound what may be lost; `docs/orderings.md` lists each fence, also those
-//! for readers on other cores. Each fence was removed once, and one of these tests failed.
+//! For repairs, the release fences of a write bound what may be lost; `docs/orderings.md` lists each fence, including
+//! those for readers on other cores. Each fence was removed once, and one of these tests failed.
 
 use super::epochs::Invalidation;
 use super::intent::Intent;
@@ -97,7 +97,7 @@ fn work(engine: &Engine, round: u64) {
 }
 
 /// Dies in a repair, and checks that the repair counted its attempt before anything else: otherwise a repair that kills
-/// would be tried for ever.
+/// its process would be tried for ever.
 fn repair_and_die(engine: &Engine, nth: u64, round: u64) {
     let attempts = at!(Stripe.repair_attempts);
     let (before, attempted) = (engine.store.mem.contents(), engine.word(attempts));

@@ -26,14 +26,14 @@ impl<M: Memory> StripeGuard<'_, M> {
             Some(Intent::Empty) => self.empty_begun(),
             Some(intent) if attempts.get() <= ATTEMPTS && self.is_slot(slot_at) => self.repair_slot(intent, slot_at),
             // An impossible intent is damage, and an intent whose repair died twice is not tried again. A death while
-            // emptying leaves the intent to empty: the earlier intent would name records that are gone.
+            // emptying leaves the intent to empty, and not the earlier one, which would name records that are gone.
             _ => {
                 self.empty_for_now();
                 self.count(StripeCount::Dropped);
             }
         }
         self.note_repair(word & Intent::KIND);
-        // Before `end`: a count that outlived its intent would pass for attempts to repair the next one.
+        // Reset before `end`: a count that outlived its intent would pass for attempts to repair the next intent.
         attempts.set(Step::Repair, 0);
         self.end();
     }
@@ -105,8 +105,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         Some((head.key_len() as usize, head, at))
     }
 
-    /// Counts the live records of the current epoch by looking at every slot: after a rebuild, and after a repair that
-    /// lost something and so could neither complete nor undo its operation.
+    /// Counts the live records of the current epoch by looking at every slot. This is needed after a rebuild, in a copy
+    /// to another file, and after a repair that lost something and so could neither complete nor undo its operation.
     pub(super) fn recount(&self) -> u64 {
         let slots = self.buckets().flat_map(slots);
         slots.filter(|&slot_at| self.counts(self.slot(slot_at))).count() as u64

@@ -1,10 +1,11 @@
-//! Rests: after a creation failed, nobody tries again for a time.
+//! Rests: after a creation failed, no caller tries to create the value again for a time.
 //!
-//! A rest is a claim that has ended and keeps its slot. It is a hint: a write of the key or an invalidation ends it, and a
-//! slot that is needed for a claim is taken from the oldest rest. After its end a rest is remembered for as long again, so
-//! that the next failure in a row makes a longer one.
+//! A rest is a claim that has ended and keeps its slot. It is a hint: a write of the key or an invalidation ends it,
+//! and so may a new claim that needs a slot. After its end a rest is remembered for as long again as it lasted, so that
+//! another failure in that time makes a longer rest.
 //!
-//! *A rest begins under the stripe's lock*, while its claim is held, since no other claim may begin in the slot meanwhile.
+//! *A rest begins under the stripe's lock*, while its claim is held, since no other claim may begin in the slot
+//! meanwhile.
 
 use super::claim::{ClaimId, End};
 use super::stripe_guard::StripeGuard;
@@ -56,14 +57,14 @@ impl Rest {
         u64::from(self.length_tenths) * 100
     }
 
-    /// How long the rest lasts from now on; `None` if it is over. A rest whose end is farther away than the rest is long
-    /// comes from damage, or from another clock, and is over.
+    /// How long the rest lasts from now on; `None` if it is over. If the end is farther away than the rest is long, the
+    /// word is damaged or comes from another clock, and the rest counts as over.
     pub(crate) fn left_ms(self, now_ms: u64) -> Option<u64> {
         let left_ms = self.due_ms.checked_sub(now_ms & DUE)?;
         (left_ms != 0 && left_ms <= self.length_ms()).then_some(left_ms)
     }
 
-    /// Whether the rest lasts, or ended so short a time ago that its failures still count.
+    /// Whether the rest lasts, or ended so recently that its failures still count.
     fn is_remembered(self, now_ms: u64) -> bool {
         match self.due_ms.checked_sub(now_ms & DUE) {
             Some(left_ms) => left_ms <= self.length_ms(),
@@ -111,8 +112,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         Some((rest, self.store.rest_in(&rest)))
     }
 
-    /// Ends a claim so that its key rests; `false` if it has ended otherwise. It ends as void if an invalidation came after
-    /// it began.
+    /// Ends a claim so that its key rests; `false` if the claim has ended otherwise. If an invalidation came after the
+    /// claim began, it ends as void instead.
     pub(crate) fn rest(&mut self, claim_id: &ClaimId, rest: Rest) -> bool {
         let store = self.store;
         if !store.is_claim_held(claim_id) {
@@ -122,10 +123,11 @@ impl<M: Memory> StripeGuard<'_, M> {
             store.end_claim(claim_id, End::Void);
             return false;
         }
-        // Still held: nobody takes the slot. After a death in between the owner of the claim is dead, as after any other.
+        // The claim is still held, so no thread takes its slot. A death between the two stores leaves a claim whose
+        // owner is dead, like a death at any other point.
         store.claim_word(self.stripe, claim_id.slot, at!(Claim.started)).set(Step::ClaimRest, rest.to_word());
         let word = store.claim_word(self.stripe, claim_id.slot, at!(Claim.number));
-        // Releases `started`, and what the owner did, to all that see the rest.
+        // `Release`: a thread that sees the rest sees `started`, and what the owner did.
         let (held, resting) = (claim_id.number.0, claim_id.number.at_rest().0);
         let rests = word.compare_exchange(Step::ClaimRest, held, resting, Ordering::AcqRel).is_ok();
         if rests {

@@ -1,8 +1,8 @@
 //! Stores items that were saved from a cache file, usually from another one.
 //!
-//! A saved item is no news: it must not evict what is used in this file. So it is stored only where there is room, or
-//! where what lies at the tail of a ring has expired or was replaced, removed or invalidated. Whoever restores the most
-//! used items first keeps these, however small the file is.
+//! A saved item must not evict items that are in use in this file. So it is stored only in free space, or in place of a
+//! record at the tail of a ring that has expired or was replaced, removed or invalidated. A caller that restores the
+//! most used items first keeps those, however small the file is.
 
 use super::counters::StripeCount;
 use super::evict::is_known;
@@ -51,7 +51,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         true
     }
 
-    /// Stores a saved item as a write stores a new one, which may evict others.
+    /// Stores a saved item as a write stores a new one, so it may evict others.
     pub(crate) fn restore_by_eviction(
         &mut self,
         draft: &NewRecord<'_>,
@@ -95,8 +95,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         }
     }
 
-    /// Whether no item leaves the cache if what lies at the tail of a ring leaves it: a pad, or a record that was
-    /// replaced, removed or invalidated, or has expired. What is damaged leaves as well.
+    /// Whether the tail of a ring can pass what lies there without a loss: a pad, something damaged, or a record that
+    /// was replaced, removed or invalidated, or has expired.
     fn is_over(&self, ring: Ring) -> bool {
         let (tail, used) = (self.tail(ring), self.used(ring));
         if used == 0 {
@@ -108,8 +108,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         !is_sane || head.is_pad() || head.is_dead() || !self.store.visibility(at, head, || self.now_ms()).is_seen(true)
     }
 
-    /// A slot for a key that has none, unless an item of the cache would have to leave it. A record that has expired, or
-    /// was invalidated, leaves its slot.
+    /// A slot for a key that has none; `None` if an item in use would have to give up its slot. A record that has
+    /// expired or was invalidated gives up its slot.
     pub(super) fn spare_slot(&mut self, key: &Key<'_>) -> Option<u64> {
         let bucket_at = self.store.bucket_of(key);
         let is_spare = |slot_at: &u64| !self.slot(*slot_at).is_live();
@@ -121,7 +121,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         })
     }
 
-    /// Whether no reader takes the record of a live slot.
+    /// Whether no read would return the record of a live slot.
     fn is_gone(&self, slot: Slot) -> bool {
         let record = self.store.record_at(self.stripe, slot.ring(), slot.position()).filter(|_| self.is_held(slot));
         record.is_none_or(|at| !self.store.visibility(at, self.store.head(at), || self.now_ms()).is_seen(true))

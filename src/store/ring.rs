@@ -57,10 +57,10 @@ impl RingShape {
         units != 0 && units <= left && self.offset(position) + units <= self.units
     }
 
-    /// The position from which on a stripe is emptied, so that its positions start again. No hold of the lock gets from
-    /// here to the last position: it writes at most 64 records, and each takes less than a lap, namely at most a
-    /// quarter of the ring for itself, as much again for records moved to make room, and less than a quarter lost at a
-    /// lap's end.
+    /// A stripe is emptied from this position on, so that its positions start again. One hold of the lock cannot get
+    /// from here to the last position. It writes at most 64 records, and each takes less than a lap: at most a quarter
+    /// of the ring for itself, as much again for records that are moved to make room, and less than a quarter that is
+    /// lost at the end of a lap.
     pub(crate) fn limit(self) -> u64 {
         (1 << POSITION_BITS) - (64 << self.bits)
     }

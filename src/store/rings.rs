@@ -36,7 +36,8 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         self.shape(ring).holds(self.tail(ring), self.ring_head(ring), slot.position())
     }
 
-    /// [`is_held`](Self::is_held) for a slot whose position is checked against its ring by whoever loads the record.
+    /// [`is_held`](Self::is_held) for a caller that checks the slot's position against its ring when it loads the
+    /// record.
     #[inline(always)]
     pub(super) fn is_between_ends(&self, slot: Slot) -> bool {
         let ([small_tail, small_head], [main_tail, main_head]) = self.ends.positions();

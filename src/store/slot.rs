@@ -28,9 +28,11 @@ const TAG_SHIFT: u32 = 64 - TAG_BITS;
 /// The ring in which an item's record lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ring {
-    /// The ring of new items, a tenth of the capacity. An item that is not read while it is here is evicted.
+    /// The ring of new items, a tenth of the capacity. An item that is read less than twice while it is here is
+    /// evicted, unless the main ring has a free gap for it.
     Small,
-    /// The ring of items that were read while they were new.
+    /// The ring of items that moved on from the ring of new items, that were stored again soon after their eviction
+    /// from it, or that are too large for it.
     Main,
 }
 

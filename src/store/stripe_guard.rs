@@ -1,10 +1,10 @@
-//! A stripe under its lock: the witness that every change of a stripe requires, and the single steps that make up an
-//! operation.
+//! A stripe under its lock: the guard, without which no change of a stripe is possible, and the single steps that make
+//! up an operation.
 //!
 //! Repairs and readers rely on the order of the steps. If one step must not become visible before the step in front of
-//! it, a release fence stands between them. For a process that is killed, the fence keeps the compiler from reordering
-//! them; for a reader on another core, also the processor. `docs/orderings.md` says what each fence is for and which
-//! test fails without it. Two steps without a fence between them may happen in either order.
+//! it, a release fence stands between them. For a process that may be killed, the fence need only restrain the
+//! compiler; for a reader on another core, it restrains the processor, too. `docs/orderings.md` says what each fence is
+//! for and which test fails without it. Two steps without a fence between them may happen in either order.
 
 use super::counters::StripeCount;
 use super::ends::Ends;
@@ -116,8 +116,8 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         Ok(this)
     }
 
-    /// [`enter_to_claim`](Self::enter_to_claim) for the process that resizes the file, even if it has closed it. All
-    /// that is written is a repair.
+    /// [`enter_to_claim`](Self::enter_to_claim) for the process that resizes the file, even if that process has closed
+    /// the file. This writes nothing but a repair.
     pub(crate) fn enter_as_resizer(
         store: &'a Store<M>,
         stripe: u32,
@@ -133,8 +133,9 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         Ok(this)
     }
 
-    /// [`enter`](Self::enter) for the duration of `work`. The `StripeGuard` is built in place: a move would load in wide
-    /// pieces what has just been stored in narrow ones, which takes longer than a write's own loads.
+    /// [`enter`](Self::enter) for the duration of `work`. The `StripeGuard` is built in place: a move would read with
+    /// wide loads what narrow stores have just written. The processor cannot forward such stores, and the wait takes
+    /// longer than the loads of the write itself.
     #[inline(always)]
     pub(crate) fn within<R>(
         store: &'a Store<M>,
@@ -161,7 +162,7 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         lock: RegionGuard<'a>,
         work: impl FnOnce(&mut Self) -> R,
     ) -> std::io::Result<R> {
-        // Made first, so that the lock is not moved: nothing before this can fail.
+        // Made first, before anything can fail, so that the lock is not moved.
         let mut this = Self::at(store, head, wall, who, lock);
         store.mark_dirty()?;
         if !this.is_settled_but_for_rings() {
@@ -272,7 +273,8 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         field(at!(Stripe.intent_live_done), live_after);
         field(at!(Stripe.intent_live_undone), self.word(at!(Stripe.live)).get());
         fence(Ordering::Release);
-        // The number above the kind tells a reader that copies the whole stripe that an operation took place at all.
+        // The number above the kind changes with each operation, so that a reader that copies the whole stripe notices
+        // an operation that took place meanwhile.
         word.set(Step::IntentKind, (word.get() >> 8).wrapping_add(1) << 8 | intent as u64);
         fence(Ordering::Release);
     }
@@ -307,7 +309,7 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         self.store.mem.word(bucket_at)
     }
 
-    /// Makes the version of the bucket at an offset even, if its writer is dead.
+    /// Makes the version of the bucket at an offset even, if a dead writer left it odd.
     #[inline]
     pub(crate) fn settle_bucket(&self, bucket_at: u64) {
         settle(self.version_of(bucket_at));
@@ -318,8 +320,9 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         self.version_of(self.store.bucket_of(key)).get()
     }
 
-    /// Changes a bucket's version and nothing else. It tells a process that creates one of the bucket's keys without a
-    /// claim that the key was deleted, although there was no record to delete.
+    /// Changes a bucket's version and nothing else. A process that creates one of the bucket's keys without a claim
+    /// then learns that the key was deleted, even if there was no record to delete; and a copy of a record is then
+    /// known to be out of date.
     pub(super) fn renew_bucket(&self, bucket_at: u64) {
         close_bucket(self.version_of(bucket_at));
     }
@@ -329,7 +332,7 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         self.renew_bucket(self.store.bucket_of(key));
     }
 
-    /// Marks a record dead: no slot will point to it again. Readers ignore the mark; the tail and repairs need it.
+    /// Marks a record dead: no slot will point to it again. Readers ignore the mark; evictions and rebuilds need it.
     pub(super) fn kill(&self, slot: Slot) {
         if let Some(at) = self.store.record_at(self.stripe, slot.ring(), slot.position()) {
             let expiry = self.store.mem.word(at + at!(Record.expiry));
@@ -365,14 +368,14 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         }
     }
 
-    /// The epochs for a record that was begun at `cache` and `namespace`: that of the cache is at most the epoch at which
-    /// this hold of the lock began. A clear since then concerns the next holder, which restarts the count of live
-    /// records; everything written in this hold was begun before the clear and is cleared with the rest.
+    /// The epochs for a record that was begun at `cache` and `namespace`. Its epoch of the cache is at most the one at
+    /// which this hold of the lock began. A later clear does not concern this holder: everything written in this hold
+    /// was begun before the clear and is cleared with the rest, and the next holder restarts the count of live records.
     pub(crate) fn epochs_for(&self, cache: Epochs, namespace: NamespaceEpochs) -> RecordEpochs {
         RecordEpochs { cache: cache.current().min(self.epoch()), namespace: namespace.epochs().current() }
     }
 
-    /// The epochs for a record that is begun now. Nobody has looked at the old value yet.
+    /// The epochs for a record that is begun now. The caller has not looked at the old value yet.
     #[inline]
     pub(crate) fn epochs_now(&self, namespace: NamespaceId) -> RecordEpochs {
         RecordEpochs { cache: self.epoch(), namespace: self.store.epochs_of(namespace).current() }

@@ -86,9 +86,9 @@ impl<M: Memory> Store<M> {
 
     /// The place of a slot's record, unless its ring ends less than `units` after it.
     ///
-    /// The ring is unpredictable, and a misprediction would cost a wait for the bucket to arrive from memory. So the
-    /// place is computed without a branch, in units from the start of the stripe's arena. The mask of the small ring is
-    /// part of the mask of the main ring, which is larger.
+    /// Which of the two rings it is cannot be predicted, and a misprediction would cost a wait for the bucket to arrive
+    /// from memory. So the place is computed without a branch, in units from the start of the stripe's arena. The mask
+    /// of the small ring is part of the mask of the main ring, which is larger.
     #[inline(always)]
     pub(crate) fn place_of(&self, stripe: u32, slot: Slot, units: u64) -> Option<RingOffset> {
         let Geometry { small, main, .. } = &self.geometry;

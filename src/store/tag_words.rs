@@ -5,8 +5,8 @@
 //! words 1..   four numbers of 16 bits each; the last number fills the last word
 //! ```
 //!
-//! Names of tags are not kept. Two names may have one number, which costs misses: an invalidation of one of them covers
-//! the values of the other.
+//! Names of tags are not kept. Two names may have the same number. This only costs misses: an invalidation of one of
+//! them covers the values of the other.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -122,7 +122,7 @@ impl TagWords {
         self.words[0]
     }
 
-    /// The numbers. The last one fills the last word, and ends them where it comes again.
+    /// The numbers. The last number fills up the last word, so its repetition ends the sequence.
     fn numbers(&self) -> impl Iterator<Item = u16> {
         let all = self.as_slice().iter().skip(1).flat_map(|word| (0..PER_WORD).map(move |i| (word >> (16 * i)) as u16));
         all.scan(None, |last, number| (last.replace(number) != Some(number)).then_some(number))

@@ -2,10 +2,11 @@
 //!
 //! One clock counts the invalidations of all tags. A record bears the clock from before its old value was read, or from
 //! before its creation began, and the numbers of its tags. An invalidation raises the clock, and then the words of its
-//! tags in a table to that clock. A record is covered if the word of one of its tags is above its own clock. So a creator
-//! that learns the tags of its value only at the end is checked against all invalidations since it began.
+//! tags in a table to that clock. A record is covered if the word of one of its tags is above its own clock. So a
+//! creator that learns the tags of its value only at the end is checked against all invalidations since it began.
 //!
-//! A death between the two steps invalidates nothing, or some of the tags: the call has not returned.
+//! A death between the two steps invalidates none or some of the tags. That is allowed, because the call has not
+//! returned.
 
 use super::epochs::Invalidation;
 use super::header::HeaderWords;
@@ -30,7 +31,7 @@ impl<M: Memory> Store<M> {
         self.mem.word(at!(tag_clock)).load(Ordering::Acquire)
     }
 
-    /// The word of a tag. The caller knows that there is a table. Its length is a power of two.
+    /// The word of a tag. The caller has checked that the file has tables for tags. Their length is a power of two.
     #[inline]
     fn tag_word(&self, number: u16, how: Invalidation) -> Word<'_> {
         let tags = u64::from(self.geometry.shape.tags);
@@ -47,18 +48,19 @@ impl<M: Memory> Store<M> {
         // A creator that loads the new clock sees what this thread did before.
         let clock = self.mem.word(at!(tag_clock)).announce(Step::TagClock).wrapping_add(1);
         for &number in numbers {
-            // Who finds a record covered, and then begins another one, loads a clock that is as high.
+            // A thread that finds a record covered, and then begins another one, loads a clock that is at least as
+            // high.
             self.tag_word(number, how).raise(Step::TagTable, clock, Ordering::Release);
         }
     }
 
-    /// Whether an invalidation came to one of a record's tags after the record was begun.
+    /// Whether one of a record's tags was invalidated after the record was begun.
     #[inline]
     pub(crate) fn is_tag_invalidated(&self, tags: &TagWords, how: Invalidation) -> bool {
         tags.as_slice().iter().skip(1).any(|&numbers| self.is_one_above(numbers, how, tags.clock()))
     }
 
-    /// [`is_tag_invalidated`](Self::is_tag_invalidated) with the words of the record where they lie.
+    /// [`is_tag_invalidated`](Self::is_tag_invalidated) for the words of the tags where they lie in the file.
     #[inline(always)]
     pub(super) fn is_any_tag_invalidated(&self, words: Row<'_>, how: Invalidation) -> bool {
         (1..words.len()).any(|i| self.is_one_above(words.get(i), how, words.get(0)))
@@ -78,33 +80,32 @@ impl<M: Memory> Store<M> {
             let number = (numbers >> shift) as u16;
             self.tag_word(number, how).load(Ordering::Acquire) > clock
         };
-        // A tag that is alone fills the word.
+        // A single tag fills all four places of the word.
         is_above(0) || (numbers.rotate_left(16) != numbers && (is_above(16) || is_above(32) || is_above(48)))
     }
 }
 
 impl<M: Memory> Store<M> {
-    /// Whether a record's clock of tags is one that the file has had. Another one was lost in a crash: the next
-    /// invalidation could be below it.
+    /// Whether a record's clock of tags is one that the file has reached. A higher clock was lost in a crash: the clock
+    /// of the next invalidation could be below it.
     pub(crate) fn has_known_clock(&self, extension: &Extension) -> bool {
         extension.tags.is_none_or(|tags| tags.clock() <= self.tag_clock())
     }
 
-    /// Whether a hard invalidation has come to a tag of a value that is about to be stored, so that no reader would find
-    /// it.
+    /// Whether a hard invalidation covers a value that is about to be stored, so that no reader would find the value.
     pub(crate) fn is_covered_by_tags(&self, draft: &NewRecord<'_>) -> bool {
         let words = draft.metadata.as_ref().and_then(|metadata| TagWords::pack(metadata.tag_clock, &metadata.tags));
         words.is_some_and(|words| self.is_tag_invalidated(&words, Invalidation::Hard))
     }
 }
 
-/// How far a reset raises the clock. No page of a file is older than another one by so many invalidations.
+/// How far a reset raises the clock. No page of a file is older than another one by that many invalidations.
 const AHEAD: u64 = 1 << 32;
 
 impl<M: Memory> HeaderWords<'_, M> {
-    /// Raises the clock of tags in a file whose pages are from different moments, so that each record in it is older than
-    /// the next invalidation. The header must be on the device before a record bears the new clock: otherwise the next
-    /// crash could leave such a record beside the old clock.
+    /// Raises the clock of tags in a file whose pages are from different moments, so that each record in it is older
+    /// than the next invalidation. The header must be on the device before a record bears the new clock: otherwise the
+    /// next crash could leave such a record beside the old clock.
     pub(crate) fn raise_tag_clock(self) {
         self.0.word(at!(tag_clock)).bump(Step::Header, AHEAD);
     }

@@ -1,15 +1,15 @@
-//! The tap: hashes of keys that reads ask for, on words that belong to the counter line of the reading thread. It is for
-//! observers who want to know what a cache of another size would hit, and which keys are read most.
+//! The tap: hashes of keys that reads ask for, on words that belong to the counter line of the reading thread. It is
+//! for observers who want to know what a cache of another size would hit, and which keys are read most.
 //!
-//! The header's `sample_mask` says whose reads are sampled: those of keys whose hash has none of its bits. At 0 no read is,
-//! which a read learns from a word of the line that it has loaded anyway. An observer sets the mask, and looks at the words
-//! more often than they are used up; what it misses is counted.
+//! The header's `sample_mask` says which reads are sampled: those of keys whose hash has none of its bits. If it is 0,
+//! no read is sampled; a read tests it in a cache line that it has loaded anyway. An observer sets the mask, and looks
+//! at the hashes before they are overwritten; the hashes that it misses are counted.
 
 use super::table::Store;
 use crate::shm::layout::{COUNTERS, OWN_LINES, SEAT_LEN, STATE_SAMPLE_MASK, TAP_HASHES, TAP_LEN, at};
 use crate::shm::{Geometry, Memory, Step};
 
-/// Counter lines of a seat, of its threads and the shared one.
+/// Counter lines of a seat: one for each of a few threads, and the shared one.
 const LINES: usize = OWN_LINES + 1;
 
 /// Where an observer stands: for each line the number of samples that it has seen, if it has looked there.
@@ -55,7 +55,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// Calls `each` with the hashes that were noted since the observer's last look, line by line. Returns how many were
-    /// lost, since others were noted over them. A look at a line for the first time shows nothing.
+    /// lost because later ones overwrote them. The first look at a line shows nothing.
     pub(crate) fn drain_tap(&self, cursor: &mut TapCursor, mut each: impl FnMut(u64)) -> u64 {
         let seats = self.mem.word(at!(seats_used)).get().min(self.geometry.shape.seats.into()) as u32;
         cursor.0.resize(seats as usize * LINES, None);
@@ -75,7 +75,7 @@ impl<M: Memory> Store<M> {
         let shown = new.min(TAP_HASHES as u64);
         let hashes: [u64; TAP_HASHES] =
             std::array::from_fn(|place| self.mem.word(tap_at + at!(Tap.hashes) + place as u64 * 8).get());
-        // What was noted meanwhile stands in the places of the oldest.
+        // Hashes that were noted after the first load of the count have replaced the oldest ones.
         let overwritten = count.get().wrapping_sub(now).min(shown);
         let first = now - shown + overwritten;
         (first..now).for_each(|number| each(hashes[(number % TAP_HASHES as u64) as usize]));

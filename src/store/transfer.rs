@@ -3,19 +3,20 @@
 //! ```text
 //! copy_all      note the version of each bucket, then copy its records, without a lock
 //! copy_changed  again for each bucket whose version is no longer the noted one, until few are
-//! copy_locked   the same under the stripes' locks, where writers change more than that copies
+//! copy_locked   the same under the stripes' locks, if writers change buckets faster than copy_changed copies them
 //! the caller closes the old file to writers
-//! finish_stripe copy_changed, under the stripe's lock: nothing changes any more, unless there was so much to copy that the
-//!               file was opened again in between
+//! finish_stripe the same for one stripe under its lock: nothing changes any more, unless so much is left to copy that
+//!               the caller opens the file again in between
 //! copy_areas    everything that is not a record
 //! ```
 //!
-//! Every change that a copy must not miss changes the version of its bucket. So if the version at the end is the one that
-//! was noted before the bucket was looked at, the new file has what the old one has. Records keep their bytes, except for
-//! the checksum, which depends on their place, and the dead mark, which is set while the version stays.
+//! Every change that a copy must not miss changes the version of its bucket. So if the version at the end is the one
+//! that was noted before the bucket was copied, the new file has what the old one has. A record keeps its bytes in the
+//! copy, except for the checksum, which depends on the place, and the dead mark, which is set without a change of the
+//! version.
 //!
-//! Both files have the same seed, so a key has the same hash in both. Nobody else knows the new file, so it is written
-//! without locks, and a death in between leaves nothing of it.
+//! Both files have the same seed, so a key has the same hash in both. No other process knows the new file, so it is
+//! written without locks, and a death in between leaves nothing of it.
 
 use super::copied::RawRecord;
 use super::counters::{Line, MemberCount};
@@ -61,9 +62,10 @@ impl<'a, M: Memory, N: Memory> Transfer<'a, M, N> {
         Self { old, new, wall, who, no_locks: Locks::None, versions: vec![1; buckets as usize] }
     }
 
-    /// Copies all records, as far as there is room, those that are used most before all others.
+    /// Copies the records as far as there is room. The records that are used most have precedence.
     pub(crate) fn copy_all(&mut self) -> io::Result<()> {
-        // The keys of these old stripes belong to as many new ones, and to no others.
+        // The stripes of both files form groups: the keys in the old stripes of a group belong to its new stripes, and
+        // to no others.
         let groups = self.old.geometry.shape.stripes.min(self.new.geometry.shape.stripes);
         for group in 0..groups {
             let mut ranked = Vec::new();
@@ -72,7 +74,7 @@ impl<'a, M: Memory, N: Memory> Transfer<'a, M, N> {
                 self.old.rank_slots(stripe, &mut ranked);
             }
             ranked.sort_unstable();
-            // In the order in which they came, so that they leave the new file in that order.
+            // The least used records and the oldest are copied first, so that they also leave the new file first.
             let fitting = self.fitting(&ranked, groups);
             for &(slot, ring) in fitting.iter().rev() {
                 self.copy_slot(slot, ring)?;
@@ -92,8 +94,8 @@ impl<'a, M: Memory, N: Memory> Transfer<'a, M, N> {
         Ok(changed)
     }
 
-    /// Copies the changed buckets of a locked stripe, from this one on; returns how many there were. After each it looks
-    /// whether `is_over`, so that writers need not wait for all of them.
+    /// Copies the changed buckets of a locked stripe, from `bucket` on; returns how many there were. After each of them
+    /// it asks `is_over` whether to stop, so that writers need not wait for all of them.
     pub(crate) fn copy_locked(
         &mut self,
         guard: &StripeGuard<'_, M>,
@@ -112,8 +114,9 @@ impl<'a, M: Memory, N: Memory> Transfer<'a, M, N> {
         Ok(changed)
     }
 
-    /// Copies the changed buckets of a stripe while the file is closed and the stripe is locked, so that nothing changes any
-    /// more. Each counts against `left`; returns false, before the stripe is whole, as soon as that is used up.
+    /// Copies the changed buckets of a stripe while the file is closed and the stripe is locked, so that nothing
+    /// changes any more. Each bucket that is copied counts against `left`. Returns `false` if `left` is used up before
+    /// the stripe is complete.
     pub(crate) fn finish_stripe(&mut self, guard: &StripeGuard<'_, M>, left: &mut u64) -> io::Result<bool> {
         let stripe = guard.stripe;
         for bucket in 0..self.old.geometry.buckets {
@@ -174,7 +177,8 @@ impl<'a, M: Memory, N: Memory> Transfer<'a, M, N> {
         ranked.iter().filter_map(&mut fits).collect()
     }
 
-    /// Copies the record of a slot if there is room. One that changes meanwhile lies in a changed bucket.
+    /// Copies the record of a slot if there is room. A record that changes meanwhile is left out here, since its bucket
+    /// counts as changed.
     fn copy_slot(&mut self, slot: RankedSlot, ring: Ring) -> io::Result<()> {
         let (stripe, bucket, word) = slot.place(self.old.geometry.buckets);
         let view = self.old.slot_view(stripe, bucket, word);
@@ -216,7 +220,8 @@ impl<'a, M: Memory, N: Memory> Transfer<'a, M, N> {
         Ok(true)
     }
 
-    /// Removes from the new file the keys of a bucket of the old one that this bucket no longer has.
+    /// Removes from the new file each key that belongs to a bucket of the old file but is not among the records of that
+    /// bucket.
     fn remove_others(&self, stripe: u32, bucket: u64, records: &[RawRecord]) -> io::Result<()> {
         let (old, new) = (self.old, self.new);
         let stays = |key: &Key<'_>| {
@@ -242,8 +247,8 @@ impl<'a, M: Memory, N: Memory> Transfer<'a, M, N> {
         (of_hash(first), of_hash(end.saturating_sub(1).max(first)).min(self.new.geometry.buckets - 1))
     }
 
-    /// Copies everything that a closed file holds besides records. Whatever else outlives a resize, in the header, in an
-    /// area or in the heads of stripes, belongs here.
+    /// Copies everything that a closed file holds besides records. Whatever else outlives a resize, in the header, in
+    /// an area or in the heads of stripes, belongs here.
     pub(crate) fn copy_areas(&mut self) -> io::Result<()> {
         self.copy_namespaces();
         if !injected(Fault::ForgottenTags) {
@@ -271,8 +276,8 @@ impl<'a, M: Memory, N: Memory> Transfer<'a, M, N> {
         self.copy_words(Step::Namespace, old.namespaces_at, new.namespaces_at, len);
     }
 
-    /// The tables are as long as in the old file. The clock comes last, as it comes first in an invalidation: so no word of a
-    /// table is above it.
+    /// The tables are as long as in the old file. An invalidation raises the clock first and then the words of the
+    /// tables, so the clock is copied after them: no word of a table is above the clock.
     fn copy_tags(&self) {
         let (old, new) = (&self.old.geometry, &self.new.geometry);
         self.copy_words(Step::TagTable, old.tags_at, new.tags_at, u64::from(old.shape.tags) * TAG_LEN);
@@ -292,8 +297,8 @@ impl<'a, M: Memory, N: Memory> Transfer<'a, M, N> {
         self.copy_words(Step::Counter, old.namespace_reads_at, new.namespace_reads_at, len);
     }
 
-    /// The sums over the new file's stripes and seats are those over the old one's. What the copy itself has counted is
-    /// forgotten.
+    /// Afterwards the sums over the new file's stripes and seats are those of the old file. What the copy itself has
+    /// counted in the stripes is overwritten.
     fn copy_counters(&self) {
         let stripes = self.new.geometry.shape.stripes;
         let mut sums = vec![Line::default(); stripes as usize];
@@ -324,7 +329,8 @@ impl<'a, M: Memory, N: Memory> Transfer<'a, M, N> {
         }
     }
 
-    /// After a clear, the live records of a stripe are counted anew, because some may be younger than the clear.
+    /// If the cache was cleared meanwhile, the live records of each stripe are counted anew, because some may be
+    /// younger than the clear.
     fn copy_epochs(&self) -> io::Result<()> {
         let epochs = self.old.epochs();
         for stripe in 0..self.new.geometry.shape.stripes {
@@ -354,8 +360,9 @@ fn ring_for<M: Memory>(store: &Store<M>, ring: Ring, units: u64) -> Ring {
 }
 
 impl<M: Memory> StripeGuard<'_, M> {
-    /// Stores a record of another file of the same seed as it is, in this ring if there is room, unless the key has this
-    /// very record. With `evicts` others make room for it; otherwise it may be left out.
+    /// Stores a record of another file that has the same seed, unchanged, and in this ring if there is room. Does
+    /// nothing if the key has this very record already. With `evicts`, others are evicted to make room; otherwise the
+    /// record is left out if there is no room.
     fn transplant(&mut self, key: &Key<'_>, record: &RawRecord, ring: Ring, evicts: bool) {
         let units = (record.bytes.len() / WORD) as u64;
         if let Some(entry) = self.find(key) {
@@ -364,7 +371,7 @@ impl<M: Memory> StripeGuard<'_, M> {
                 return;
             }
             if head.units() == units {
-                // What is copied again and again must not drive others out of their ring.
+                // A record that is copied again and again must not drive others out of their ring.
                 let (ring, position) = (entry.slot.ring(), entry.slot.position());
                 self.put_transplant(key, record, (ring, position), (entry.slot_at, Some(head.epoch())));
                 return;
@@ -389,7 +396,8 @@ impl<M: Memory> StripeGuard<'_, M> {
         self.put_transplant(key, record, spot, (slot_at, None));
     }
 
-    /// Writes a record to its place and its slot, which had a record of this epoch or none.
+    /// Writes a record to `spot` and links it. `was` is the slot for it, with the epoch of the record that the slot
+    /// had, if any.
     fn put_transplant(&mut self, key: &Key<'_>, record: &RawRecord, spot: (Ring, u64), was: (u64, Option<u64>)) {
         let ((ring, position), (slot_at, old_epoch)) = (spot, was);
         let new = Slot::live(key, ring, position).with_marks(record.slot.marks());
@@ -417,7 +425,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         }
     }
 
-    /// Counts the live records of this epoch and later ones, if the stripe counts others.
+    /// Makes the stripe count the live records of this epoch and later ones, unless it does so already.
     fn count_from(&self, epoch: u64) {
         let counted = self.word(at!(Stripe.live_epoch));
         if counted.get() != epoch {

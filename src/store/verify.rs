@@ -70,8 +70,8 @@ impl<M: Memory> Store<M> {
         Store { mem: Snapshot(parts.into_iter().map(copy).collect()), geometry: self.geometry, seed: self.seed }
     }
 
-    /// The fields that format 3 does not use and that are not zero. Those outside the stripes count to stripe 0. Nothing
-    /// writes them, so no lock is needed.
+    /// The fields that format 3 does not use and that are not zero. Fields outside the stripes are reported for stripe
+    /// 0. No process writes these fields, so no lock is needed.
     pub(crate) fn unused_parts(&self, stripe: u32) -> Vec<Problem> {
         let g = &self.geometry;
         let mut structs = vec![("Stripe", g.stripe(stripe))];
@@ -143,7 +143,7 @@ struct Check<'a> {
     store: &'a Store<Snapshot>,
     stripe: u32,
     problems: Vec<Problem>,
-    /// Records met on the walk, by position, and by ring: `true` for the main ring.
+    /// The records met on the walk, by ring (`true` for the main ring) and position.
     records: HashMap<(bool, u64), Met>,
     /// The position of each key's live record.
     keys: HashMap<Vec<u8>, u64>,

@@ -33,8 +33,8 @@ impl<M: Memory> Store<M> {
         self.visibility_with(head, self.extension(at, head), now_ms)
     }
 
-    /// [`visibility`](Self::visibility) of a record whose extension is loaded, too. `now_ms` is called only for a record
-    /// that expires.
+    /// [`visibility`](Self::visibility) of a record whose extension is loaded, too. `now_ms` is called only for a
+    /// record that expires.
     #[inline(always)]
     pub(crate) fn visibility_with(&self, head: Head, extension: Extension, now_ms: impl FnOnce() -> u64) -> Visibility {
         let namespace = self.namespace_epochs(extension.namespace());

@@ -38,7 +38,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         self.count(StripeCount::Sets);
         match entry {
             Some(entry) if draft.fits_in(entry.head) => self.overwrite(entry, draft, epochs),
-            // Copies are passed on, so that an overwrite need not have them in memory.
+            // Passes copies on, so that the overwrite path need not keep either of them in memory.
             _ => self.insert(&{ *draft }, entry.copied(), epochs),
         }
     }
@@ -126,10 +126,11 @@ impl<M: Memory> StripeGuard<'_, M> {
         self.count(StripeCount::Deletes);
     }
 
-    /// Changes a record's expiry. It is one word, so no reader can see half of it. The bucket's version changes after it:
-    /// a copy of the record that was made before is known to be out of date.
+    /// Changes a record's expiry. It is one word, so no reader can see half of it. The bucket's version changes
+    /// afterwards, so that an earlier copy of the record is known to be out of date.
     ///
-    /// The expiry of a record that followed its reads is fixed from now on. A death in between leaves it at what it was.
+    /// If the record's expiry followed its reads, it is fixed from now on. A death between the two stores fixes it at
+    /// its old value.
     pub(crate) fn touch(&mut self, entry: &Entry, expires_ms: u64) {
         let extension = self.store.extension(entry.at, entry.head);
         if extension.is_idle() {

@@ -2,14 +2,15 @@
 //!
 //! On Linux a *mapping* of the file holds the lock: the descriptor is closed, and the open file description with its
 //! lock lives on for as long as the page is mapped. Nothing that a program does to its descriptors can lose such a
-//! lease, and a forked child does not get the mapping, so nothing outlives the member with it. Two cases need care:
+//! lease, and a forked child does not get the mapping, so no child keeps the lease after the member has died. Two cases
+//! need care:
 //!
 //! * a child forked after the page is mapped but before it is marked as not inherited would get the mapping. So both
 //!   steps happen under the mutex that a fork takes first;
 //! * on a file system that is laid over others (overlayfs) the mapping belongs to the file beneath, and the lock is
-//!   lost with the descriptor. Overlayfs is recognized by its file system number, any other such system by a test: if
-//!   a second descriptor can take the lock, too, that descriptor holds the lease instead. File systems that are known to
-//!   be no such system need no test.
+//!   lost with the descriptor. Overlayfs is recognized by its file system number, any other such system by a test: if a
+//!   second descriptor can take the lock, too, that descriptor holds the lease instead. File systems that are known not
+//!   to be laid over others need no test.
 //!
 //! On such file systems, and on other operating systems, a descriptor holds the lease; a forked child closes it.
 

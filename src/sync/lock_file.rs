@@ -70,8 +70,8 @@ impl LockFile {
         if named.identity() == own.identity() { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
-    /// Closes the file without unlocking it, in the call that opened it: either it holds no lock, or a mapping of the file
-    /// keeps the lock.
+    /// Closes the file without unlocking it, in the call that opened it: either it holds no lock, or a mapping of the
+    /// file keeps the lock.
     pub(super) fn close_as_it_is(self) {
         self.0.close_as_it_is();
     }

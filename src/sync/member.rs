@@ -1,7 +1,7 @@
 //! Members: each attached process has a seat in the file, and holds a lease as proof that it lives.
 //!
 //! A seat has a number and a generation that each attach raises. Together they name one member for ever; a process id
-//! would not, since the same id means another process in each container, and may be reused. The lease is an exclusive
+//! would not, since an id means a different process in each container, and may be reused. The lease is an exclusive
 //! lock on a file of the lock directory: *a process that can take it has proved the member dead.* A seat keeps its
 //! counters when its member changes, so no counts are lost when a member is killed.
 
@@ -38,7 +38,7 @@ pub(crate) fn is_lease_name(name: &str) -> bool {
 
 /// Makes the lease file of a seat that no member has used since the last reset. The file may exist already: from before
 /// that reset, or because its maker was killed before it stored the inode number. Such a file proves nothing about any
-/// member, and reusing it is safe because the caller holds the data file's lock.
+/// member, and reusing it is safe because the caller holds the opening lock.
 fn make_lease(path: &Path, mode: u32) -> io::Result<LockFile> {
     match LockFile::create(path, mode) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -64,7 +64,7 @@ const TAKE_WAIT: Duration = Duration::from_millis(100);
 /// Number of taken seats that are tested for a dead member before a free seat is used.
 const PROBES: u32 = 8;
 
-/// The seats of a file, and its lock words. A process that changes a seat holds the data file's lock.
+/// The seats of a file, and its lock words. A process that changes a seat holds the opening lock.
 pub(crate) struct Seats<'a, M> {
     pub mem: &'a M,
     pub geometry: &'a Geometry,
@@ -147,7 +147,7 @@ impl<'a, M: Memory> Seats<'a, M> {
     }
 
     /// Gives a seat to this process, which holds its lease. From then on, the name of the seat's previous member is
-    /// that of a dead one.
+    /// that of a dead member.
     fn sit(&self, seat: u32, now_ms: u64) -> MemberId {
         let generation = self.word(seat, at!(Seat.generation));
         let raised = generation.get().wrapping_add(1);

@@ -15,8 +15,8 @@ pub(crate) struct OwnFile {
     listed: Option<u64>,
     /// Whether to unlock the file before closing it.
     unlocks: bool,
-    /// Whether the call that opened the file closes it, too, without a wait in between. Then nobody is asked whether the
-    /// descriptor still leads to it.
+    /// Whether the call that opened the file also closes it, without a wait in between. Then the system is not asked
+    /// whether the descriptor still leads to the file.
     is_brief: bool,
 }
 
@@ -26,8 +26,8 @@ impl OwnFile {
         Self::opened_by(|| Ok(file), false)
     }
 
-    /// Keeps a file that the caller is about to lock. Until the lock is [given back](Self::unlock), a forked child closes
-    /// the descriptor.
+    /// Keeps a file that the caller is about to lock. Until the lock is [given back](Self::unlock_data), a forked child
+    /// closes the descriptor.
     pub(crate) fn keep_to_lock(file: Examined) -> io::Result<Self> {
         Self::opened_by(|| Ok(file), true)
     }
@@ -67,7 +67,8 @@ impl OwnFile {
     pub(crate) fn unlock_data(&mut self) {
         self.unlocks = false;
         let mut list = descriptors::list();
-        // No child that is forked through the handlers sees the file locked and its descriptor kept.
+        // The list is held meanwhile, so no child that is forked through the handlers inherits the descriptor of a
+        // locked file.
         if let Some(file) = self.get() {
             let _ = platform::unlock_data(file);
         }
@@ -137,7 +138,7 @@ mod tests {
         unsafe { libc::fcntl(descriptor, libc::F_GETFD) >= 0 }
     }
 
-    /// What a forked child finds, which does nothing else.
+    /// What `finds` returns in a forked child that does nothing else.
     fn in_child(finds: impl FnOnce() -> bool) -> bool {
         // SAFETY: the child makes only the call in `finds`, which takes no lock and allocates nothing, and ends.
         match unsafe { libc::fork() } {

@@ -1,4 +1,4 @@
-//! Tests for Miri of what one thread hands over to another. With some seed, Miri lets a load that lacks an ordering
+//! Tests for Miri of what one thread hands over to another. For some seeds, Miri lets a load that lacks an ordering
 //! return an old value. It reports accesses without a happens-before edge between them as a data race.
 
 use super::fork::PerProcess;

@@ -35,8 +35,8 @@ impl Waited {
 
 /// Calls `attempt` until it returns `true` or `limit` has passed: first immediately, then while spinning and yielding,
 /// then between sleeps that grow from 50 µs to 1 ms. It polls because a file lock cannot wake a waiter with a limit,
-/// and a blocking call would hang for as long as a stopped process holds the lock. Returns how long it waited, or `None` at
-/// the limit.
+/// and a blocking call would hang for as long as a stopped process holds the lock. Returns how long it waited, or
+/// `None` at the limit.
 pub(crate) fn wait_for(limit: Duration, attempt: impl FnMut() -> io::Result<bool>) -> io::Result<Option<Waited>> {
     wait(limit, |_| SLEEPS.1, attempt)
 }

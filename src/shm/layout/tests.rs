@@ -46,7 +46,7 @@ fn every_byte_of_every_struct_has_a_name() {
 }
 
 impl Shape {
-    /// As little as possible of everything but bytes.
+    /// The smallest number of everything that is counted.
     pub(crate) const SMALL: Self = Self {
         capacity: 4096,
         mean_item: 64,

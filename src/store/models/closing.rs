@@ -5,8 +5,8 @@ use crate::shm::atomics::checker::sync::Arc;
 use crate::shm::atomics::checker::thread;
 use crate::store::Invalidation;
 
-/// What the process that closed the file copies is complete, or the other thread knows that it must repeat its change in
-/// the successor.
+/// What the process that closed the file copies is complete, or the other thread knows that it must repeat its change
+/// in the successor.
 fn beside_a_closing(change: fn(&Engine) -> bool, is_copied: fn(&Engine) -> bool) {
     let found = Seen::default();
     let in_model = found.clone();

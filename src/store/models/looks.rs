@@ -1,4 +1,4 @@
-//! Looks at the index that are no reads: an observer's, and that of a writer before it has the lock.
+//! Looks at the index that are not reads: that of an observer, and that of a writer before it has the lock.
 
 use super::*;
 

@@ -1,5 +1,6 @@
-//! A model of a value that says in which namespace a key lies, and of a word with that value's number, as a near tier of a
-//! cluster uses them. Who changes the value flushes the namespaces that it concerns, stores it, and raises the word.
+//! A model of a value that says in which namespace a key lies, and of a word with that value's number, as a near tier
+//! of a cluster uses them. A thread that changes the value flushes the namespaces that the change concerns, stores the
+//! new value, and raises the word.
 
 use super::{
     Arc, ClaimId, Claimant, Engine, FIRST, Invalidation, Kind, Metadata, NamespaceEpochs, NewRecord, Owner,
@@ -15,7 +16,7 @@ const ELSEWHERE: u64 = 1;
 const HERE: u64 = 2;
 const NAMESPACE: u16 = 1;
 
-/// By which map a read went, and the number that it had read before; `None`: the map was being written.
+/// The map that a read used, and the number that the read had loaded before; `None`: the map was being written.
 type Seen = std::sync::Arc<Mutex<BTreeSet<Option<(u64, u64)>>>>;
 
 /// What the namespace has from the time when the key lay in it once before.
@@ -86,7 +87,7 @@ impl Engine {
         };
         let (map, _) = found.expect("a map is stored before its number");
         assert!(map >= number, "the map {map} after the number {number}");
-        // Its writer was killed, or is about to do so.
+        // The writer of the map may have been killed before it raised the word, or may be about to raise it.
         self.store.raise_callers_word(FIRST, 0, map);
         if map == HERE {
             let value = self.lookup(KEY).flatten();

@@ -1,5 +1,5 @@
-//! A model of a word that vouches for values, as a near tier uses it: everything that changed elsewhere before the word's
-//! time has been deleted here.
+//! A model of a word that vouches for values, as a near tier uses it: everything that changed elsewhere before the
+//! word's time has been deleted here.
 
 use super::{Arc, AtomicU64, Engine, FIRST, Ordering, checker, thread, value};
 use crate::store::epochs::Invalidation;
@@ -48,7 +48,8 @@ impl Near {
         self.engine.store.raise_callers_word(FIRST, 0, 2);
     }
 
-    /// A tracker that joins: it is told of nothing that was before, so it invalidates everything, and proves that time.
+    /// A tracker that joins. It is told of no earlier change, so it invalidates everything, and proves the time at
+    /// which it joined.
     fn join(&self) {
         let on = self.far.load(Ordering::SeqCst);
         assert!(self.engine.store.raise_epoch(0, Invalidation::Hard));

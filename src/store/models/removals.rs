@@ -1,7 +1,7 @@
 //! Models of the removal of a namespace, and of its entry's next name, beside handles that know the old name.
 //!
-//! The remover takes the lock of stripe 0, and who writes that of another stripe, so nothing but the words of the entry
-//! orders them: in these models the remover takes no lock.
+//! The remover takes the lock of stripe 0, and a writer takes that of another stripe, so only the words of the entry
+//! order them. In these models the remover takes no lock.
 
 use super::{Arc, Defaults, Engine, FIRST, Metadata, NewRecord, Seen, checker, thread, value};
 use crate::store::namespace::Removal;
@@ -19,7 +19,8 @@ impl Engine {
         assert_eq!(self.store.remove_namespace("old"), Removal::Done);
     }
 
-    /// What a handle does that looks for its namespace and then stores a value. Returns whether it found it.
+    /// Looks for the namespace and then stores a value in it, as a handle does. Returns whether the namespace was
+    /// found.
     fn set_in_old(&self) -> bool {
         let Some(namespace) = self.store.namespace_named("old") else { return false };
         let mut stripe = self.enter();
@@ -43,7 +44,7 @@ fn loom_what_an_old_handle_writes_is_gone_with_its_namespace() {
         });
         engine.remove_old();
         writer.join().unwrap();
-        // Whoever adds the next name and reads the key finds nothing, however the stored keys are made.
+        // A handle that adds the next name and reads the key finds nothing, however its stored keys are made.
         assert_eq!(engine.lookup(KEY), Some(None), "a value of a namespace that was removed");
     });
     assert_eq!(*found.lock().unwrap(), [Some(0), Some(1)].into(), "both outcomes are reached");

@@ -1,5 +1,5 @@
-//! Models of looks at claims and rests without the lock, beside the owner that ends them and beside the next owner of the
-//! slot.
+//! Models of looks at claims and rests without the lock, beside the owner that ends them and beside the next owner of
+//! the slot.
 
 use super::{Arc, ClaimId, Claimant, Claimed, End, Engine, Kind, NamespaceEpochs, Owner, Seen, checker, thread};
 use crate::store::rest::Rest;
@@ -44,7 +44,7 @@ fn loom_a_claim_that_is_seen_without_the_lock_is_of_one_owner() {
     assert_eq!(*seen.lock().unwrap(), [None, Some(1)].into(), "both outcomes are reached");
 }
 
-/// Claims `key`. The word `started` of the claim, taken for that of a rest, would last five seconds.
+/// Claims `key`. If a reader took the claim's word `started` for that of a rest, the rest would last five seconds.
 fn claim(engine: &Engine) -> ClaimId {
     let by = Claimant { now_ms: 5_000, max_age: 200, ..claimant(engine, Kind::Create, 1) };
     let claimed = engine.enter().claim(&engine.store.key(b"key"), &by, &[]);

@@ -4,7 +4,7 @@ use super::super::find::Entry;
 use super::super::record::RecordEpochs;
 use super::*;
 
-/// What a writer finds that looked at the index, and got the lock when `meanwhile` had ended.
+/// The entry that a writer finds if it looked at the index before `meanwhile` ran, and got the lock after it.
 fn found_after(engine: &Engine, key: &[u8], meanwhile: impl FnOnce(&Engine)) -> Option<Entry> {
     let key = engine.store.key(key);
     let seen = engine.store.see_record(engine.store.bucket_view(&key));
@@ -66,8 +66,8 @@ fn a_look_from_before_the_lock_at_a_bucket_whose_writer_died_does_not_serve() {
     assert_eq!(version.get() & 1, 0, "the writer made the bucket even");
 }
 
-/// A position behind the head belongs to no ring, so the first write after the damage makes room; in the other ring nothing
-/// needs room before the second one.
+/// A position behind the head belongs to no ring, so the first write after the damage makes room; in the other ring
+/// nothing needs room before the second one.
 #[test]
 fn ends_of_rings_that_cannot_be_right_matter_when_room_is_made() {
     for (field, end, left) in [(at!(Stripe.small_tail), 1 << 40, true), (at!(Stripe.main_head), u64::MAX, false)] {

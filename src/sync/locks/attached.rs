@@ -47,8 +47,9 @@ impl Locks {
         Ok(RegionGuard::new(self, region, word, Mode::Exclusive, waited))
     }
 
-    /// [`lock`](Self::lock) for the path that matters: `wait` locks a region that is held, and is no part of it. No guard
-    /// comes back from there, so that the guard is made in one place and need not be copied.
+    /// [`lock`](Self::lock) for the fast path, on which the region is free and its lock takes no system call. Otherwise
+    /// `wait` locks the region. `wait` returns no guard, so that the guard is made in one place only and need not be
+    /// copied.
     #[inline(always)]
     pub(crate) fn lock_at_once<'a, M: Memory, E>(
         &'a self,
@@ -138,7 +139,7 @@ impl<'a> RegionGuard<'a> {
 }
 
 impl RegionGuard<'_> {
-    /// Leaves the region locked, for another guard of it.
+    /// Leaves the region locked, for another guard of the same region.
     pub(crate) fn hand_over(self) {
         std::mem::forget(self);
     }

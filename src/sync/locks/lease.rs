@@ -178,8 +178,8 @@ impl<M: Memory> Host for Waiter<'_, M> {
     }
 }
 
-/// Tries to prove that no living thread has a name of this process. This thread itself does not hold the region, or it
-/// would not wait for it; another thread lives as long as its number is taken.
+/// Tries to prove that no living thread of this process has this number. This thread itself does not hold the region,
+/// or it would not wait for it; another thread lives as long as its number is taken.
 fn prove_dead_here(thread: u32) -> Option<Proof> {
     if thread == threads::number_of_thread() && thread != threads::SHARED {
         return Some(Proof::Gone);

@@ -79,7 +79,7 @@ impl LockStrategy {
         matches!(self, LockStrategy::Lease | LockStrategy::Process | LockStrategy::None)
     }
 
-    /// Whether a process keeps the data file's lock for as long as it has the file open.
+    /// Whether a process keeps the opening lock for as long as it has the file open.
     pub(crate) fn is_one_process(&self) -> bool {
         matches!(self, LockStrategy::Process)
     }
