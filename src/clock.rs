@@ -1,4 +1,4 @@
-//! Wall time, for expiry only. Nothing else may depend on it; tests replace it.
+//! Wall time. Only the expiries and ages of values may depend on it. Tests replace it.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -9,23 +9,23 @@ pub(crate) const LAST_TIME: u64 = (1 << 44) - 1;
 
 /// A source of wall time, which decides when items expire: see [`Options::clock`](crate::Options::clock).
 ///
-/// All processes that use a cache file must agree on the time. A program replaces the system's clock to read a cheaper
-/// one of its own, or, in its tests, to let items expire without waiting. `now` is called without a lock held, and may
-/// use the cache.
+/// All processes that use a cache file must agree on the time. A program replaces the system's clock in order to read a
+/// cheaper one of its own, or in tests, to let items expire without waiting. Kennel holds no lock when it calls `now`,
+/// so `now` may use the cache.
 pub trait Clock: Send + Sync {
-    /// The time now.
+    /// The present time.
     fn now(&self) -> SystemTime;
 }
 
 /// The system's clock, or one that replaces it.
 ///
-/// A clock that replaces it is the caller's code, and may use the cache. So it is called before a stripe is locked and
-/// never under the lock: code under the lock uses the time that its thread [noted](Self::note).
+/// A replacement is the caller's code and may use the cache, so it must not run under a stripe's lock. It is called
+/// before the stripe is locked; code under the lock uses the time that its thread [noted](Self::note) then.
 #[derive(Clone, Default)]
 pub(crate) struct Time(Option<Arc<dyn Clock>>);
 
 thread_local! {
-    /// The time of the caller's clock before this thread took its last lock.
+    /// The time that the caller's clock returned before this thread took its last lock.
     static NOTED: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -43,7 +43,7 @@ impl Time {
         Self(Some(clock))
     }
 
-    /// Milliseconds since 1970.
+    /// The present time in milliseconds since 1970.
     pub(crate) fn now_ms(&self) -> u64 {
         milliseconds(self.0.as_ref().map_or_else(SystemTime::now, |clock| clock.now()))
     }
@@ -53,7 +53,7 @@ impl Time {
         self.0.is_some()
     }
 
-    /// If the caller replaced the clock, notes its time for what this thread is about to do under a lock.
+    /// If the caller replaced the clock, notes the time for what this thread is about to do under a lock.
     #[inline(always)]
     pub(crate) fn note(&self) {
         if self.is_callers() {
@@ -100,10 +100,10 @@ pub enum Expiry {
     /// Never; it can still be evicted.
     #[default]
     Never,
-    /// This long from now, to the millisecond. With a duration of zero the item is expired immediately.
+    /// After this duration from now, in whole milliseconds. With a duration of zero the item is expired immediately.
     After(Duration),
-    /// At a moment of wall time, to the millisecond, up to the year 2527. With a moment in the past the item is expired
-    /// immediately.
+    /// At this moment of wall time, in whole milliseconds, at the latest in the year 2527. With a moment in the past
+    /// the item is expired immediately.
     At(SystemTime),
 }
 

@@ -12,18 +12,18 @@ use std::time::Duration;
 /// The result of an operation on a cache.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Any error of Kennel. Misses and evictions are not errors.
+/// All errors of Kennel. Misses and evictions are not errors.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused something.
+    /// A call to the operating system failed.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// What failed, such as `open`.
+        /// The operation that failed, such as `open`.
         what: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The reason.
+        /// The operating system's error.
         source: io::Error,
     },
 
@@ -53,7 +53,7 @@ pub enum Error {
     Mismatch {
         /// The file.
         path: PathBuf,
-        /// The option, by the name of its method of [`Options`](crate::Options).
+        /// The option: the name of its method in [`Options`](crate::Options).
         option: &'static str,
         /// Its value in the options.
         asked: String,
@@ -61,8 +61,8 @@ pub enum Error {
         found: String,
     },
 
-    /// The lock files that belong to the cache file are not where they must be. Replacing them would let two processes
-    /// lock the same stripe.
+    /// The lock files that belong to the cache file are missing, or others are in their place. Kennel does not create
+    /// new ones, because then two processes could lock the same stripe.
     #[error("the locks of {} are lost: {detail}{}", path.display(), Advice::RestoreLocks.in_rust())]
     LocksLost {
         /// The cache file.
@@ -71,8 +71,8 @@ pub enum Error {
         detail: String,
     },
 
-    /// Strategy `lease`: on this file system a lease ends when its descriptor is closed, so other processes could take
-    /// a living process for dead.
+    /// The lock strategy is `lease`, but on this file system a process can lose its lease while it lives, so other
+    /// processes could take it for dead.
     #[error("strategy `lease` is refused for {}: on an overlay file system, such as the root of a container, a process \
              loses the proof that it is alive when any part of it closes descriptors that are not its own{}",
              .0.display(), Advice::NotLease.in_rust())]
@@ -85,13 +85,13 @@ pub enum Error {
         path: PathBuf,
         /// The strategy's name in the file.
         found: String,
-        /// Its number.
+        /// The strategy's number in the file.
         id: u64,
         /// The strategy in the options.
         asked: String,
     },
 
-    /// Strategy `process`: the file is open already, in another process or in this one.
+    /// The lock strategy is `process`, and the file is already open, in another process or in this one.
     #[error("{} is open already, and its lock strategy `process` allows one handle{}", .0.display(), Advice::ShareHandle.in_rust())]
     OpenElsewhere(PathBuf),
 
@@ -100,36 +100,36 @@ pub enum Error {
     NotTrusted {
         /// The file.
         path: PathBuf,
-        /// How: by its owner or its permission bits.
+        /// Why the file is not trusted: its owner, or its permission bits.
         detail: String,
     },
 
-    /// On this file system mappings or locks are not coherent between all processes that open the file.
+    /// On this file system, mappings or locks are not coherent between all processes that open the file.
     #[error("{} lies on {kind}, where mappings or locks are not coherent{}", path.display(), Advice::LocalFiles.in_rust())]
     NetworkFilesystem {
         /// The file.
         path: PathBuf,
-        /// The file system.
+        /// The name of the file system.
         kind: String,
     },
 
-    /// The file system has no room for the file.
+    /// The file system has no room for the file to be created.
     #[error("no room for {needed} bytes at {}{advice}", path.display())]
     NoSpace {
         /// The file.
         path: PathBuf,
-        /// Its length.
+        /// The length of the file, in bytes.
         needed: u64,
         /// What may help.
         advice: &'static str,
     },
 
-    /// Living members have taken all seats.
+    /// All seats are taken by living processes that have the file open for writing.
     #[error("all {seats} seats of {} are taken by living processes{}", path.display(), Advice::MoreSeats.in_rust())]
     SeatsFull {
         /// The file.
         path: PathBuf,
-        /// How many there are.
+        /// The number of seats of the file.
         seats: u32,
     },
 
@@ -144,44 +144,45 @@ pub enum Error {
         expected: String,
     },
 
-    /// A key is longer than [`MAX_KEY`](crate::MAX_KEY).
+    /// A stored key is longer than 65 535 bytes ([`MAX_KEY`](crate::MAX_KEY)). In a namespace, the stored key begins
+    /// with the name of the namespace and a zero byte, unless the namespace has a key mangler.
     #[error("a key of {size} bytes: expected at most {limit}")]
     KeyTooLong {
-        /// Its length in bytes.
+        /// The length of the stored key, in bytes.
         size: usize,
-        /// The longest.
+        /// The maximum length, in bytes.
         limit: usize,
     },
 
-    /// An item is larger than a quarter of a stripe's main ring.
+    /// An item is larger than a quarter of a stripe's main ring, or than 32 GiB.
     #[error("an item of {size} bytes (header, key and value): expected at most {limit}{}", Advice::LargerItems.in_rust())]
     TooLarge {
-        /// Its length in bytes, header included.
+        /// The size of the item's record in bytes, header included.
         size: u64,
-        /// The longest.
+        /// The maximum size, in bytes.
         limit: u64,
     },
 
-    /// A value has more tags than [`MAX_TAGS`](crate::MAX_TAGS).
+    /// A value has more than 16 tags ([`MAX_TAGS`](crate::MAX_TAGS)).
     #[error("a value with {found} tags: expected at most {limit}")]
     TooManyTags {
-        /// How many different tags it was to have.
+        /// How many different tags the caller gave it.
         found: usize,
-        /// The most.
+        /// The maximum number of tags.
         limit: usize,
     },
 
-    /// `incr` or `decr` of a value that is not a number from 0 to 2^64 - 1 in decimal digits.
+    /// The value that `incr` or `decr` was to change is not a number from 0 to 2^64 - 1 in decimal digits.
     #[error("not a number: expected 1 to 20 decimal digits, found {found}")]
     NotANumber {
-        /// The value, cut off if long.
+        /// The value, cut off after 32 bytes.
         found: String,
     },
 
-    /// `incr` beyond 2^64 - 1, or `decr` below 0. The value is as it was.
+    /// The result of `incr` would exceed 2^64 - 1, or that of `decr` would be below 0. The value is unchanged.
     #[error("{value} {sign} {delta} is not a number from 0 to 18446744073709551615")]
     Overflow {
-        /// The value.
+        /// The present value.
         value: u64,
         /// `+` or `-`.
         sign: char,
@@ -189,36 +190,38 @@ pub enum Error {
         delta: u64,
     },
 
-    /// Another thread or process held the stripe's lock until the time limit, or closed the file in order to resize it;
-    /// nothing was written.
+    /// Until the time limit, another thread or process held the stripe's lock, or kept the file closed to writers in
+    /// order to resize it. Nothing was written.
     #[error("{}", busy(*stripe, *waited))]
     Busy {
-        /// The stripe; `u32::MAX` stands for the whole file.
+        /// The number of the stripe; `u32::MAX` stands for the whole file.
         stripe: u32,
-        /// The limit.
+        /// The time limit.
         waited: Duration,
     },
 
-    /// Until the caller's time limit, another caller held the key's claim, or others held all claims of its stripe.
+    /// The caller's time limit passed while another caller held the key's claim, or while others held all claims of its
+    /// stripe.
     #[error("another caller still claims the key after {waited:?}{}", Advice::WaitLonger.in_rust())]
     TimedOut {
         /// How long the caller waited.
         waited: Duration,
     },
 
-    /// This thread or task holds the key's claim already, and would wait for itself for ever.
+    /// This thread or task already holds the key's claim, and would wait for itself for ever.
     #[error("this thread or task has claimed the key already{}", Advice::NotWithin.in_rust())]
     OwnClaim,
 
-    /// Creations of the key failed, and the key rests: see [`CreateOptions::rest`](crate::CreateOptions::rest).
+    /// Creations of the key failed, and no caller may create it yet: see
+    /// [`CreateOptions::rest`](crate::CreateOptions::rest).
     #[error("creations of the key failed; the next one may begin in {left:?}")]
     Resting {
-        /// How long the rest still lasts.
+        /// How long it is until a caller may create the key again.
         left: Duration,
     },
 
-    /// Another caller's creation of the key, for which this caller waited, failed. Only callers with
-    /// [`CreateOptions::share_failure`](crate::CreateOptions::share_failure) get this.
+    /// Another caller's creation of the key, for which this caller waited, failed. Only callers that set
+    /// [`CreateOptions::share_failure`](crate::CreateOptions::share_failure) get this error.
     #[error("the creation of the key by another caller failed")]
     FailedElsewhere,
 
@@ -227,7 +230,7 @@ pub enum Error {
     NamespacesFull {
         /// The file.
         path: PathBuf,
-        /// How many there are.
+        /// How many namespaces the file has room for.
         namespaces: u32,
     },
 
@@ -240,12 +243,12 @@ pub enum Error {
         detail: String,
     },
 
-    /// The file cannot get another size now: see [`Cache::resize`](crate::Cache::resize). It is as it was.
+    /// The file cannot be resized now: see [`Cache::resize`](crate::Cache::resize). It is unchanged.
     #[error("cannot resize {}: {why}", path.display())]
     NotResized {
         /// The file.
         path: PathBuf,
-        /// What is in the way.
+        /// What prevents it.
         why: String,
     },
 
@@ -256,36 +259,36 @@ pub enum Error {
     /// The process has no memory for a value of this length.
     #[error("no memory for a value of {needed} bytes")]
     NoMemory {
-        /// Length of the value.
+        /// The length of the value, in bytes.
         needed: usize,
     },
 
-    /// The caller's buffer is too small for the value.
+    /// The caller's buffer is too small for the value. Nothing was copied.
     #[error("a buffer of {given} bytes for a value of {needed}")]
     BufferTooSmall {
-        /// Length of the value.
+        /// The length of the value, in bytes.
         needed: usize,
-        /// Length of the buffer.
+        /// The length of the buffer, in bytes.
         given: usize,
     },
 }
 
-/// An error in parts, for a program that words it with names of its own: see [`Error::parts`].
+/// An error in parts, for a program that words its messages itself: see [`Error::parts`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorParts {
     /// The kind of the error.
     pub code: ErrorCode,
-    /// What was expected and what was found, in English. Options bear the names of the methods of
+    /// What was expected and what was found, in English. Options have the names of the methods of
     /// [`Options`](crate::Options).
     pub facts: String,
-    /// What to do, if there is a remedy that the facts do not tell.
+    /// What to do about the error, unless the facts say so already.
     pub advice: Option<Advice>,
 }
 
 impl Error {
-    /// The error in parts, for a program that does not speak to its users of functions in Rust. The message of the error
-    /// is the facts, followed by the advice for a program in Rust.
+    /// The error in parts, for a program whose users do not know the functions of the Rust interface. The message of
+    /// the error consists of the facts and the advice, which names these functions.
     ///
     /// ```
     /// use kennel::{Advice, Error};
@@ -364,7 +367,7 @@ impl Error {
     }
 }
 
-/// The number of a stripe that stands for all of a file.
+/// The stripe number that stands for the whole file.
 pub(crate) const WHOLE_FILE: u32 = u32::MAX;
 
 fn busy(stripe: u32, waited: Duration) -> String {
@@ -375,12 +378,12 @@ fn busy(stripe: u32, waited: Duration) -> String {
     }
 }
 
-/// Whether a file whose header is wrong in this part may never have been a cache file.
+/// Whether a file with an invalid value in this part of the header may never have been a cache file.
 fn is_no_cache_file(field: &str) -> bool {
     matches!(field, "magic" | "length" | "file type")
 }
 
-/// What to do about a file whose header is wrong in this part.
+/// What to do about a file with an invalid value in this part of the header.
 fn about_bad_file(field: &str) -> Advice {
     match field {
         "file type" => Advice::OtherPath,
@@ -391,12 +394,12 @@ fn about_bad_file(field: &str) -> Advice {
 }
 
 impl Error {
-    /// Whether the file is neither a damaged cache file nor one of another format.
+    /// Whether the file shows no sign of having been a cache file, damaged or of another format.
     pub(crate) fn is_no_cache_file(&self) -> bool {
         matches!(self, Error::BadFile { field, .. } if is_no_cache_file(field))
     }
 
-    /// Whether the cache failed. Otherwise the error is a mistake of the caller, or the failure of a creator.
+    /// Whether the cache failed. All other errors are mistakes of the caller or failures of a creator.
     pub(crate) fn is_of_cache(&self) -> bool {
         !matches!(
             self,
@@ -413,12 +416,12 @@ impl Error {
         move |_| Error::NoMemory { needed }
     }
 
-    /// Converts an error of the system; copies the path only if there is one.
+    /// Converts an I/O error. The path is copied only if there is an error.
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { what, path: path.into(), source }
     }
 
-    /// Converts an error of locks or leases: those that are missing are lost.
+    /// Converts an I/O error of locks or leases. A missing file means that the locks are lost.
     pub(crate) fn locks(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         move |source| match source.kind() {
             io::ErrorKind::NotFound => Error::LocksLost { path: path.into(), detail: source.to_string() },
@@ -427,8 +430,8 @@ impl Error {
     }
 }
 
-/// The kind is that of the system's own error, or else the nearest one; [`io::Error::downcast`] returns the error
-/// itself.
+/// The kind is that of the operating system's error if there is one, else the nearest kind. [`io::Error::downcast`]
+/// returns the Kennel error itself.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         io::Error::new(io_kind(&error), error)

@@ -1,4 +1,4 @@
-//! From a key to its stripe, bucket and tag.
+//! The hash of a key: it determines the key's stripe, bucket and tag.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -24,8 +24,8 @@ impl<'a> Key<'a> {
         Self { bytes, hash: xxh3_64_with_seed(bytes, seed) }
     }
 
-    /// A 128-bit hash for a claim, which does not contain the key: callers of two keys that collide wait for each
-    /// other.
+    /// A 128-bit hash by which a claim identifies its key, because a claim does not contain the key. If two keys
+    /// collide, their callers wait for each other.
     pub(crate) fn wide(&self, seed: u64) -> [u64; 2] {
         [self.hash, xxh3_64_with_seed(self.bytes, !seed)]
     }
@@ -41,8 +41,8 @@ impl<'a> Key<'a> {
         (self.hash >> STRIPE_BITS) & ((1 << TAG_BITS) - 1)
     }
 
-    /// The bucket among any number up to 2^32, without a division: Lemire, "A fast alternative to the modulo
-    /// reduction", 2016.
+    /// The bucket, a number below `buckets`, which is at most 2^32. This takes no division: Lemire, "A fast alternative
+    /// to the modulo reduction", 2016.
     #[inline]
     pub(crate) fn bucket(&self, buckets: u64) -> u64 {
         // The bits are not shifted down, so the bucket is the upper half of the product.

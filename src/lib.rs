@@ -1,9 +1,9 @@
-//! Kennel is a cache in one memory-mapped file that any number of processes of a host open and use directly. There is
-//! no server. A read takes no lock and makes no system call; a write locks one stripe of many. A process that is killed
-//! at any moment leaves nothing behind that blocks or misleads the others.
+//! Kennel is a cache in one memory-mapped file, which any number of processes on a host open and use directly. There is
+//! no server. A read takes no lock and makes no system call; a write locks one of many stripes. A process that is
+//! killed, at whatever moment, leaves nothing behind that blocks or misleads the others.
 //!
-//! The cache has a fixed size and evicts what is used least, so any read may miss. It is tested on Linux, and under
-//! Wine for Windows; for macOS it is only type-checked. It needs a 64-bit little-endian target.
+//! The cache has a fixed size and evicts the least used values, so any read may miss. The tests run on Linux, and for
+//! Windows under Wine; the code for macOS is only type-checked. Kennel needs a 64-bit little-endian target.
 //!
 //! # Example
 //!
@@ -35,10 +35,10 @@
 //! |---|---|
 //! | [`Options`] | creates, opens and destroys cache files; the sizes of a new file |
 //! | [`Cache`] | the handle: [`get`](Cache::get), [`set`](Cache::set), [`delete`](Cache::delete), [`get_or_create`](Cache::get_or_create), [`lock`](Cache::lock), [`stats`](Cache::stats); cheap to clone, shared between threads |
-//! | [`NamespaceOptions`] | a named part of a cache, with times to live of its own, which can be invalidated as a whole: see [`Cache::namespace`] |
-//! | [`SetOptions`], [`CreateOptions`] | expiry, and how callers create a missing value and wait for it |
+//! | [`NamespaceOptions`] | a named part of a cache, which has its own times to live and can be invalidated as a whole: see [`Cache::namespace`] |
+//! | [`SetOptions`], [`CreateOptions`] | when a value expires; how callers create a missing value and wait for it |
 //! | [`Claim`] | the right to create a value, for callers that cannot pass a closure |
-//! | [`LockStrategy`] | how stripes are locked; [`locks`] is the contract for a strategy of your own |
+//! | [`LockStrategy`] | how stripes are locked; [`locks`] is the contract for a custom strategy |
 //! | [`Error`], [`CreateError`] | what can go wrong; a miss is not an error |
 //!
 //! # Features
@@ -47,8 +47,8 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `typed` | `Typed`: a handle whose values are of one type, through serde and postcard; `Local`: decoded values that each process keeps |
-//! | `tokio` | `AsyncCache`: a handle for tasks, which wait without a thread; with `typed` also `AsyncTyped` and `AsyncLocal` |
+//! | `typed` | `Typed`: a handle whose values have one type, serialized by serde and postcard; `Local`: decoded values that each process keeps |
+//! | `tokio` | `AsyncCache`: a handle for tokio tasks, which hold no thread while they wait; with `typed` also `AsyncTyped` and `AsyncLocal` |
 //! | `serde` | `Serialize` for [`Stats`], [`Verification`] and their parts |
 //!
 //! The features `crash-points` and `faults` are for Kennel's own tests. They make every call slower, and may change in
@@ -63,7 +63,7 @@
 //! * `architecture.md`: the parts of this crate, and the path of a `get` and of a `set` through them.
 //! * `format.md`: every byte of the file.
 //!
-//! The crate `kennel-conformance` checks whether a lock strategy of your own keeps the contract of [`locks`].
+//! The crate `kennel-conformance` checks whether a custom lock strategy keeps the contract of [`locks`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the model checker runs only the floors below"))]

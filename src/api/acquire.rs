@@ -1,4 +1,4 @@
-//! The machine that gets a caller the claim of a key: to create the key's value, or to lock the key.
+//! How a caller gets the claim of a key, in order to create the key's value or to lock the key.
 //!
 //! ```text
 //!       +--> a value that is good enough                               done
@@ -10,7 +10,7 @@
 //!                        +------- pause <--------+
 //! ```
 //!
-//! Creations look at the key's value; locks do not. The claim of a lock and that of a creation exclude each other.
+//! A creation looks at the key's value; a lock does not. Locks and creations of the same key exclude each other.
 
 use super::cache::Cache;
 use super::count::{count, count_lock_wait, time};
@@ -35,12 +35,12 @@ use std::time::{Duration, Instant};
 
 /// The pause between two looks at a stripe whose claims are all held.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
-/// The number of dead owners in a row that one caller meets before it pauses.
+/// How many dead owners in a row one caller meets before it pauses.
 const MOST_DEAD: usize = 4096;
 /// The shortest wait for the stripe's own lock, which a write holds for microseconds.
 const LEAST_LOCK_WAIT: Duration = Duration::from_millis(250);
 
-/// A claim that this process holds until it ends or drops it. A forked child does not hold it.
+/// A claim that this process holds until it ends or drops the claim. A forked child does not hold it.
 pub(super) struct HeldClaim {
     opened: Arc<AttachedFile>,
     claim_id: ClaimId,
@@ -88,7 +88,8 @@ impl Drop for HeldClaim {
     }
 }
 
-/// The epochs, and the clock of tags, from before the look at the key. They decide whether a created value may be stored.
+/// The epochs and the clock of tags, loaded before the look at the key. They decide whether a created value may be
+/// stored.
 #[derive(Clone, Copy)]
 pub(super) struct EpochSnapshot {
     pub epochs: Epochs,
@@ -102,17 +103,18 @@ impl EpochSnapshot {
         Self { epochs: store.epochs(), namespace: store.namespace_at_start(namespace), tag_clock: store.tag_clock() }
     }
 
-    /// Whether the epochs are still the same. The clock of tags says nothing without the tags of the value.
+    /// Whether the epochs are still the same. The clock of tags is not compared: it says nothing without the value's
+    /// tags.
     pub(super) fn has_epochs_of(self, opened: &AttachedFile) -> bool {
         let store = &opened.store;
         self.epochs == store.epochs() && self.namespace == store.namespace_now(self.namespace.namespace())
     }
 }
 
-/// One call: its owner, and how long it waits. All keys of the call share the time.
+/// One call: the owner of its claims, and how long it waits. All keys of the call share the time for waiting.
 pub(super) struct Caller {
     task: Task,
-    /// The tasks whose creators this call runs in.
+    /// The tasks within whose creators this call runs.
     creating: Vec<Task>,
     began: Instant,
     deadline: Option<Instant>,
@@ -125,7 +127,7 @@ impl Caller {
         Self::new(task, Vec::new(), wait, Patience::of_thread(cache.lock_wait()))
     }
 
-    /// A call that is repeated until it has an answer, and never waits.
+    /// A call that never waits. The caller repeats it until it has an answer.
     pub(super) fn of_request(cache: &Cache, task: Task, wait: Wait) -> Self {
         Self::new(task, Vec::new(), wait, Patience::of_task(cache.lock_wait()))
     }
@@ -154,15 +156,15 @@ impl Caller {
     }
 }
 
-/// The stored key that a caller asks for, and how.
+/// The stored key that a caller asks for, and how the caller waits.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
-    /// The handle of a task does not wait for locks.
+    /// In a task, this handle does not wait for locks.
     pub cache: &'a Cache,
     pub key: &'a [u8],
     /// How long a store of the created value waits for the lock of the key's stripe.
     pub lock_wait: Duration,
-    /// A look may wait: for the end of a change, or for a lock that reads take. Those of tasks do not.
+    /// Whether a look may wait for the end of a change, or for a lock that reads take. Looks of tasks may not.
     pub may_wait: bool,
 }
 
@@ -170,7 +172,7 @@ pub(super) struct Target<'a> {
 pub(super) enum Found<P: Purpose + ?Sized> {
     /// What the caller wants. It needs no claim.
     Enough(P::Got),
-    /// Something that the caller uses if it does not get the claim immediately.
+    /// Something that the caller uses if it does not get the claim immediately, such as a stale value.
     Usable(P::Usable),
     Nothing,
 }
@@ -183,10 +185,10 @@ pub(super) trait Purpose {
     type Usable: Into<Self::Got>;
     const KIND: Kind;
 
-    /// The age after which others may take the claim over.
+    /// The age of the claim after which another caller may take it over.
     fn max_age(&self) -> Option<Duration>;
 
-    /// Whether a caller that waited for a creation that failed fails, too.
+    /// Whether the caller also fails when the creation fails for which it waited.
     fn shares_failure(&self) -> bool {
         false
     }
@@ -201,7 +203,7 @@ pub(super) trait Purpose {
         Ok(Found::Nothing)
     }
 
-    /// The caller has the claim, and perhaps something usable.
+    /// Called when the caller has the claim, and perhaps something usable.
     fn claimed(
         &self,
         of: Target<'_>,
@@ -210,22 +212,23 @@ pub(super) trait Purpose {
         usable: Option<Self::Usable>,
     ) -> Result<Self::Got>;
 
-    /// The caller cannot have the claim: all claims of the stripe are held, or the creator that it waited for has a value
-    /// that is not to be stored. `None`: the caller waits.
+    /// Called when the caller cannot have the claim: all claims of the stripe are held, or the caller waited for a
+    /// creator whose value is not to be stored. With `None` the caller waits.
     fn unprotected(&self, of: Target<'_>) -> Result<Option<Self::Got>>;
 
-    /// The last word on a step that did not end in a wait: it may turn an error, or a value, into what the caller asked for.
+    /// Called with each step that did not end in a wait. It may replace an error or a value by what the caller asked
+    /// for.
     fn conclude(&mut self, _: Target<'_>, step: Result<Step<Self::Got>>) -> Result<Step<Self::Got>> {
         step
     }
 }
 
-/// What a caller on its way to a claim keeps from one step to the next.
+/// The state of a caller on its way to a claim, kept from one step to the next.
 pub(super) struct Progress<P> {
     purpose: P,
     /// The claim that the caller waited for, and its file.
     waited_for: Option<(Arc<AttachedFile>, ClaimId)>,
-    /// Since when the caller waits. A wait is counted when it begins.
+    /// When the caller began to wait. A wait is counted when it begins.
     waits_since: Option<Instant>,
     has_waited: bool,
     /// Members that are proved dead.
@@ -233,12 +236,12 @@ pub(super) struct Progress<P> {
 }
 
 impl<P> Progress<P> {
-    /// Of a caller that has taken no step.
+    /// The state of a caller that has taken no step yet.
     pub(super) fn towards(purpose: P) -> Self {
         Self { purpose, waited_for: None, waits_since: None, has_waited: false, dead: Vec::new() }
     }
 
-    /// Whether the caller had to wait for another one's claim.
+    /// Whether the caller had to wait for another caller's claim.
     pub(super) fn has_waited(&self) -> bool {
         self.has_waited
     }
@@ -257,7 +260,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
         Self { of, caller, progress }
     }
 
-    /// One step. A thread waits in it for the stripe's lock, and a task for nothing.
+    /// Takes one step. In it a thread waits for the stripe's lock; a task waits for nothing.
     pub(super) fn step(&mut self) -> Result<Step<P::Got>> {
         let attempt = self.attempt();
         let step = match self
@@ -277,7 +280,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
         self.progress.purpose.conclude(self.of, step)
     }
 
-    /// Looks at the key without a lock, and then tries for its claim unless the look found enough.
+    /// Looks at the key without a lock. If the look did not find enough, tries to claim the key.
     fn attempt(&mut self) -> Result<Step<P::Got>> {
         let usable = match self.progress.purpose.look(self.of)? {
             Found::Enough(got) => return Ok(Step::Done(got)),
@@ -297,7 +300,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
         }
     }
 
-    /// Looks at the key under the stripe's lock, and claims it if need be.
+    /// Looks at the key under the stripe's lock, and claims it if the look does not find enough.
     fn claim(&mut self, only_tries: bool) -> Result<Step<P::Got>> {
         let Target { cache, key, .. } = self.of;
         cache.notice_removal();
@@ -309,7 +312,8 @@ impl<'a, P: Purpose> Acquire<'a, P> {
             let writer = Writer::new(&file, cache.in_namespace(), key, cache.lock_wait)?;
             let opened: &Arc<AttachedFile> = &file;
             let mut guard = self.lock(opened, writer.stripe(), only_tries)?;
-            // Before the look at the key: the store of the value notices an invalidation from here on.
+            // Loaded before the look at the key, so that the store of the value notices every invalidation from here
+            // on.
             let began = EpochSnapshot::now(opened, writer.namespace);
             let usable = match self.progress.purpose.look_locked(opened, &guard, &writer.key)? {
                 Found::Enough(got) => return Ok(Step::Done(got)),
@@ -319,7 +323,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
             let claimed = guard.claim(&writer.key, &self.claimant(opened, &began)?, &self.progress.dead);
             drop(guard);
             let opened = Arc::clone(opened);
-            // What follows may use another file, if this one was replaced.
+            // The file is released first: what follows may use another file, if this one was replaced.
             drop(file);
             let (awaited, limit) = match claimed {
                 Claimed::Mine(claim_id, failures) => {
@@ -331,7 +335,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
                         self.progress.dead.push(owner.member);
                         continue;
                     }
-                    // No file has so many members: this one is damaged, and changes all the time.
+                    // No file has so many members. This file is damaged, and keeps changing.
                     Life::Dead => {
                         self.progress.dead.clear();
                         (Some(claim_id), FULL_PAUSE)
@@ -356,7 +360,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
         }
     }
 
-    /// What the caller gets because of what became of other callers' creations.
+    /// What the outcome of other callers' creations gives this caller, without a claim.
     fn without_claim(&self) -> Result<Option<P::Got>> {
         match self.outcome_elsewhere() {
             Elsewhere::NotStored => self.progress.purpose.unprotected(self.of),
@@ -366,7 +370,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
         }
     }
 
-    /// What other callers' creations of the key say about this one's.
+    /// What the creations of other callers mean for this caller's creation of the key.
     fn outcome_elsewhere(&self) -> Elsewhere {
         if P::KIND != Kind::Create {
             return Elsewhere::Unknown;
@@ -429,7 +433,8 @@ impl<'a, P: Purpose> Acquire<'a, P> {
         Ok(self.progress.dead.len() > before)
     }
 
-    /// Waits for a claim, or for any, up to `limit`, unless the caller's time is up.
+    /// Waits up to `limit` for the end of a claim, or for any claim of a stripe whose claims are all held, unless the
+    /// caller's time is up.
     fn wait(&mut self, opened: Arc<AttachedFile>, awaited: Option<ClaimId>, limit: Duration) -> Result<Step<P::Got>> {
         let limit = match self.caller.left() {
             Some(left) if left.is_zero() => return Err(Error::TimedOut { waited: self.caller.began.elapsed() }),
@@ -450,18 +455,18 @@ impl<'a, P: Purpose> Acquire<'a, P> {
     }
 }
 
-/// What other callers' creations of a key say about the next one.
+/// What the creations of other callers mean for the next creation of the key.
 enum Elsewhere {
-    /// The value for which the caller waited is not to be stored: each waiter creates its own.
+    /// The value for which the caller waited is not to be stored: each waiter creates its own value.
     NotStored,
     /// The creation for which the caller waited failed, and the caller shares the failure.
     Failed,
-    /// The key rests after failures.
+    /// The key rests after failed creations, for this long.
     Resting(Duration),
     Unknown,
 }
 
-/// A claim just taken. A creation that is dropped is given up; a lock that is dropped is released.
+/// A claim that was just taken. Dropping a creation gives it up; dropping a lock releases it.
 fn held(opened: Arc<AttachedFile>, claim_id: ClaimId, failures: u8, kind: Kind) -> HeldClaim {
     let dropped = match kind {
         Kind::Create => End::Abandoned,

@@ -1,8 +1,9 @@
-//! A cache for tasks of tokio: no call blocks a thread of the executor while it waits for a lock or for another caller's value.
+//! A cache for tokio tasks: no call blocks a thread of the executor while it waits for a lock or for another caller's
+//! value.
 //!
-//! Nothing here needs another thread, so it does not matter whether the runtime has one to spare. Each step only tries to
-//! lock, and a task that finds the lock taken tries again after a pause. An attempt also finds out that the lock's owner is
-//! dead.
+//! No call needs a thread besides the one that polls it, so it does not matter whether the runtime has threads for
+//! blocking work. Each step only tries to lock. A task that finds the lock taken tries again after a pause, and each
+//! attempt also finds out whether the lock's owner is dead.
 
 use super::acquire::{Acquire, Caller, Progress};
 use super::cache::Cache;
@@ -22,12 +23,12 @@ use crate::store::Invalidation;
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// A [`Cache`] for tasks of tokio, made by [`Cache::to_async`]: while a call waits it holds no thread. It needs the feature
-/// `tokio`, and a runtime with its clock enabled.
+/// A [`Cache`] for tokio tasks, made by [`Cache::to_async`]: a call that waits holds no thread. It needs the feature
+/// `tokio`, and a runtime whose time driver is enabled.
 ///
-/// Reads take no lock, so they are plain functions. Writes, locks and creations are futures, and what each does and
-/// returns is what the method of that name does and returns on [`Cache`]. What concerns the file, such as
-/// [`Cache::flush`], blocks: run it on a thread for blocking work.
+/// Reads take no lock, so they are plain functions. Writes, locks and creations are futures; each does and returns what
+/// the method of the same name on [`Cache`] does and returns. Operations on the file, such as [`Cache::flush`], block:
+/// run them on a thread for blocking work.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -51,7 +52,7 @@ pub struct AsyncCache {
 }
 
 impl Cache {
-    /// This handle for tasks of tokio, with the same namespace.
+    /// This handle for tokio tasks, with the same namespace.
     #[must_use]
     pub fn to_async(&self) -> AsyncCache {
         AsyncCache { cache: self.clone(), trying: self.with_lock_wait(Duration::ZERO) }
@@ -262,7 +263,7 @@ impl AsyncCache {
         self.write(|cache| cache.get_and_touch(key, expiry)).await
     }
 
-    /// [`Cache::set_multi`] for tasks. Each item is a write of its own, with a lock of its own.
+    /// [`Cache::set_multi`] for tasks. Each item is written separately, under its own lock.
     #[must_use = "each item is stored, or not, by itself"]
     pub async fn set_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &self,
@@ -278,7 +279,7 @@ impl AsyncCache {
         results
     }
 
-    /// [`Cache::delete_multi`] for tasks. Each key is a write of its own, with a lock of its own.
+    /// [`Cache::delete_multi`] for tasks. Each key is deleted separately, under its own lock.
     #[must_use = "each item is deleted, or not, by itself"]
     pub async fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
         let (mut results, mut locks) = (Vec::with_capacity(keys.len()), self.patience());
@@ -313,7 +314,7 @@ impl AsyncCache {
         self.write(|cache| cache.invalidate_tags(tags, how)).await
     }
 
-    /// [`Cache::lock`] for tasks. Each call is an owner of its own.
+    /// [`Cache::lock`] for tasks. Each call is a separate owner.
     ///
     /// # Errors
     /// Those of [`Cache::lock`].
@@ -321,7 +322,8 @@ impl AsyncCache {
         self.lock_with(key, &LockOptions::new().wait(wait)).await
     }
 
-    /// [`Cache::lock_with`] for tasks. Giving the lock back does not block.
+    /// [`Cache::lock_with`] for tasks. Without [`LockOptions::task`] each call is a separate owner. Releasing the lock
+    /// does not block.
     ///
     /// # Errors
     /// Those of [`Cache::lock`].
@@ -339,8 +341,8 @@ impl AsyncCache {
         self.cache.is_claimed(key)
     }
 
-    /// [`Cache::claim`] for tasks. Storing what was created blocks for as long as a [`Cache::set`] does; see
-    /// [`Claim::try_store`].
+    /// [`Cache::claim`] for tasks. To store the created value can block for as long as [`Cache::set`] can;
+    /// [`Claim::try_store`] does not block.
     ///
     /// # Errors
     /// Those of [`Cache::claim`].
@@ -348,9 +350,9 @@ impl AsyncCache {
         self.claim_as(key.as_ref(), how, how.task_or(Task::unique)).await
     }
 
-    /// [`Cache::get_or_create`] for tasks. Each call is an owner of its own; a creator that asks for its own key gets
-    /// [`OwnClaim`](crate::Error::OwnClaim). When the future is dropped in the middle of a creation, the next caller that waits
-    /// tries.
+    /// [`Cache::get_or_create`] for tasks. Each call is a separate owner, unless the options name one. A creator that
+    /// asks for its own key gets [`OwnClaim`](crate::Error::OwnClaim). If the future is dropped during a creation, the
+    /// next waiter creates the value.
     ///
     /// # Errors
     /// Those of [`Cache::get_or_create`].
@@ -364,7 +366,7 @@ impl AsyncCache {
         match self.claim_as(key.as_ref(), &how.for_value(), task).await? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
             Lookup::Create(claim) => self.created(claim, task, create).await,
-            // A claim that needs a value finds no absence.
+            // A claim with `needs_value` never returns a remembered absence.
             Lookup::Absent => task.run_async(create).await.into_result().map(Created::into_value),
         }
     }
@@ -388,7 +390,7 @@ impl AsyncCache {
                 Ok(made) => Ok(Got::created(claim.store_as_item_of_task(made, &mut self.patience()).await)),
                 Err(error) => Got::failed(claim).ok_or(error),
             },
-            // A claim that needs a value finds no absence.
+            // A claim with `needs_value` never returns a remembered absence.
             Lookup::Absent => task.run_async(create).await.into_result().map(Got::unclaimed),
         }
     }
@@ -418,8 +420,8 @@ impl AsyncCache {
         }
     }
 
-    /// [`Cache::get_or_refresh`] for tasks: a task of its own creates the new value. If the runtime ends before that task does,
-    /// its claim ends, too, and the next caller tries again.
+    /// [`Cache::get_or_refresh`] for tasks: a separate task creates the new value. If the runtime ends before that task
+    /// does, the claim ends, too, and the next caller creates the value.
     ///
     /// # Errors
     /// Those of [`Cache::get_or_create`].
@@ -439,11 +441,11 @@ impl AsyncCache {
             Lookup::Create(mut claim) => {
                 let Some(stale) = claim.take_stale() else { return self.created(claim, task, create).await };
                 let (cache, create) = (self.clone(), create());
-                // A task of its own, so that it is within no other's creation.
+                // A separate task, so that it does not run within another task's creation.
                 tokio::spawn(async move { cache.created(claim, task, || create).await.is_ok() });
                 Ok(stale)
             }
-            // A claim that needs a value finds no absence.
+            // A claim with `needs_value` never returns a remembered absence.
             Lookup::Absent => task.run_async(create).await.into_result().map(Created::into_value),
         }
     }
@@ -484,7 +486,7 @@ impl AsyncCache {
         };
         let mut locks = self.patience();
         for (places, claim, made) in batch.take_claims(created)? {
-            // A failure is counted.
+            // A failure to store is counted, not returned.
             let _ = claim.store_as_task(made.as_ref(), &mut locks).await;
             batch.give(&places, made.map(Created::into_value));
         }
@@ -501,7 +503,7 @@ impl AsyncCache {
         }
     }
 
-    /// The time for the locks of one operation.
+    /// How long one operation waits for all its locks together.
     fn patience(&self) -> Patience {
         Patience::of_task(self.cache.lock_wait())
     }
@@ -527,12 +529,12 @@ impl AsyncCache {
         self.claim_stored(&self.stored_key(key), how, &mut self.caller(how, task)).await
     }
 
-    /// Looks a stored key up, and claims it if its value is to be created.
+    /// Looks up a stored key, and claims it if its value is to be created.
     pub(super) async fn claim_stored(&self, key: &[u8], how: &CreateOptions, caller: &mut Caller) -> Result<Lookup> {
         self.claim_for_item(key, how, caller).await.map(|(lookup, _)| lookup)
     }
 
-    /// [`claim_stored`](Self::claim_stored) that also says whether this call waited for another one's creation.
+    /// [`claim_stored`](Self::claim_stored) that also says whether this call waited for another caller's creation.
     async fn claim_for_item(&self, key: &[u8], how: &CreateOptions, caller: &mut Caller) -> Result<(Lookup, bool)> {
         if let Some(lookup) = self.cache.lookup_at_hand(key, how) {
             return Ok((lookup, false));

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 /// A handle of an open cache file, or of one namespace in it. It is cheap to clone, and threads may share it.
 ///
-/// Reads take no lock and never fail: a value that cannot be read is a miss. Writes lock one stripe, and fail with
-/// [`Error::Busy`] if the lock stays held, for example by a stopped process. A forked child may continue to use the
-/// handle; it becomes a member of its own at its first use.
+/// Reads never fail, and by default take no lock: a value that cannot be read is a miss. A write locks one stripe, and
+/// fails with [`Error::Busy`] if the lock stays held, for example by a stopped process. A forked child may continue to
+/// use the handle; it becomes a separate member of the file at its first use.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -30,16 +30,18 @@ use std::time::Duration;
 ///
 /// # Namespaces
 ///
-/// [`namespace`](Cache::namespace) returns a handle of a named part of the file, which has its own keys and default
-/// times, and can be [invalidated](Cache::invalidate) separately. Methods that take a key, [`keys`](Cache::keys),
-/// [`clear`](Cache::clear) and [`invalidate`](Cache::invalidate) act on the namespace of the handle. On a handle
-/// without a namespace they act on stored keys and on the whole file. All other methods, such as
-/// [`stats`](Cache::stats), [`verify`](Cache::verify) and [`flush`](Cache::flush), act on the whole file.
+/// [`namespace`](Cache::namespace) returns a handle of a named part of the file. A namespace has its own keys and
+/// default times, and can be [invalidated](Cache::invalidate) separately. Methods that take or return keys, values or
+/// items act on the handle's namespace, and so do [`clear`](Cache::clear) and [`invalidate`](Cache::invalidate). On a
+/// handle without a namespace they act on stored keys, or on the whole file. Methods such as [`stats`](Cache::stats),
+/// [`verify`](Cache::verify), [`flush`](Cache::flush) and [`invalidate_tags`](Cache::invalidate_tags) always act on the
+/// whole file.
 #[derive(Clone)]
 pub struct Cache {
     pub(super) file: Arc<Current>,
     namespace: Option<Arc<Namespace>>,
-    /// 1 with a namespace, else 0: a read tests it together with the other conditions of the fast path.
+    /// 1 with a namespace, else 0. A number, so that a read tests it together with the other conditions of the fast
+    /// path.
     pub(super) has_namespace: u64,
     /// How long a write, or a claim of a key, waits for the lock of its stripe.
     pub(super) lock_wait: Duration,
@@ -51,9 +53,10 @@ impl Cache {
         Self { file: Arc::new(Current::new(opened)), namespace: None, has_namespace: 0, lock_wait }
     }
 
-    /// A handle of a namespace of this file. A new name is added to the file, which has room for 64 names, unless it was
-    /// created for [more](crate::Options::namespaces); [`remove_namespace`](Self::remove_namespace) makes room. Namespaces
-    /// do not nest: called on a handle with a namespace, this returns another namespace of the same file.
+    /// A handle of a namespace of this file. If the file does not have the name yet, it is added. By default a file has
+    /// room for 64 names: see [`Options::namespaces`](crate::Options::namespaces).
+    /// [`remove_namespace`](Self::remove_namespace) makes room. Namespaces do not nest: on a handle with a namespace,
+    /// this returns another namespace of the same file.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -69,7 +72,7 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// [`BadOption`](Error::BadOption) for a name that is empty, longer than 128 bytes, or has a zero byte;
+    /// [`BadOption`](Error::BadOption) for a name that is empty, longer than 128 bytes, or contains a zero byte;
     /// [`NamespacesFull`](Error::NamespacesFull); and the errors of [`set`](Cache::set), except
     /// [`ReadOnly`](Error::ReadOnly): a read-only handle uses the name without adding it to the file.
     pub fn namespace(&self, name: &str, options: &NamespaceOptions) -> Result<Self> {
@@ -100,8 +103,8 @@ impl Cache {
         self.in_use().store.namespace_names()
     }
 
-    /// The default times that the file keeps for the namespace of this name, whatever the options of a handle say; `None`
-    /// if the file has no such namespace.
+    /// The default times that the file keeps for the namespace of this name, which the options of a handle may
+    /// override; `None` if the file has no such namespace.
     #[must_use]
     pub fn namespace_defaults(&self, name: &str) -> Option<NamespaceDefaults> {
         let opened = self.in_use();
@@ -111,19 +114,19 @@ impl Cache {
         Some(opened.store.namespace_defaults(id.number()).into())
     }
 
-    /// The key under which the file stores a key of this handle. Without a namespace it is the key itself.
+    /// The key under which the file stores `key`. Without a namespace it is `key` itself.
     #[must_use]
     pub fn stored_key(&self, key: impl AsRef<[u8]>) -> Vec<u8> {
         self.with_stored_key(key.as_ref(), <[u8]>::to_vec)
     }
 
-    /// Calls `work` with the key under which the file stores a key of this handle.
+    /// Calls `work` with the key under which the file stores `key`.
     #[inline(always)]
     pub(super) fn with_stored_key<R>(&self, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
         with_stored_key(self.namespace.as_deref(), key, work)
     }
 
-    /// The namespace, for a value that outlives this handle.
+    /// The namespace, for an object that outlives this handle.
     pub(super) fn shared_namespace(&self) -> Option<Arc<Namespace>> {
         self.namespace.clone()
     }
@@ -133,7 +136,7 @@ impl Cache {
         self.namespace.as_deref()
     }
 
-    /// The file in use, for the length of a call: the opened file, or its replacement if this handle has noticed it.
+    /// The file in use, for the duration of a call: the opened file, or its replacement if this handle has noticed it.
     #[inline(always)]
     pub(super) fn in_use(&self) -> InUse<'_, AnyCall> {
         self.file.in_any_use()
@@ -161,7 +164,7 @@ impl Cache {
         self.lock_wait
     }
 
-    /// A handle like this one whose writes and claims wait up to `limit` for the lock of their stripe. With a limit of
+    /// A copy of this handle whose writes and claims wait up to `limit` for the lock of their stripe. With a limit of
     /// zero they try once, and fail with [`Busy`](Error::Busy) if another caller holds the lock.
     ///
     /// ```
@@ -177,22 +180,22 @@ impl Cache {
         Self { lock_wait: limit, ..self.clone() }
     }
 
-    /// Whether all reads miss until some process opens the file for writing. This is so for a read-only handle of a
-    /// file from before a restart of the host, or of a copy: only a writer can decide which values are still valid.
-    /// With [`Options::verify_reads`](crate::Options::verify_reads) the handle checks each value itself and does not
-    /// wait.
+    /// Whether all reads miss until some process opens the file for writing. They do on a read-only handle if the host
+    /// was restarted since the file was used, or if the file is a copy: only a writer can decide which values are still
+    /// valid. With [`Options::verify_reads`](crate::Options::verify_reads) the handle checks each value itself, and
+    /// does not need a writer.
     #[must_use]
     pub fn awaits_writer(&self) -> bool {
         let opened = self.in_use();
         opened.is_foreign() && !opened.settings.verify_reads
     }
 
-    /// Checks, at most once a second, whether the cache file was removed without Kennel, for example by `rm`. If so,
-    /// all handles of all processes switch to the file at the path. If there is none, a handle of
+    /// Checks, at most once a second, whether something other than Kennel, such as `rm`, removed the cache file. If so,
+    /// all handles of all processes switch to the file that is now at the path. If there is none, a handle of
     /// [`open_or_create`](crate::Options::open_or_create) creates it; other handles continue to use the removed file.
     ///
-    /// Creating values does this already. Programs that only get and set can call it after a miss: it usually takes no
-    /// more than reading the clock.
+    /// Calls that create values do this check already. A program that only gets and sets can call it after each miss:
+    /// most calls only read the clock.
     pub fn notice_removal(&self) {
         self.opened().notice_removal();
     }

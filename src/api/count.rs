@@ -1,4 +1,4 @@
-//! Counts of what happens without a stripe's lock, on lines that belong to one thread of a member.
+//! Counters of events that happen without a stripe's lock. Each thread of a member counts on a line of its own.
 
 use super::namespace::Namespace;
 use crate::file::AttachedFile;
@@ -26,7 +26,7 @@ fn count_on_any(opened: &AttachedFile, lines: SeatLines, what: MemberCount, by: 
     }
 }
 
-/// Counts on this thread's line, outside the read path.
+/// Adds one to a counter on this thread's line, outside the read path.
 pub(super) fn count(opened: &AttachedFile, what: MemberCount) {
     if let Some(joined) = opened.joined() {
         count_on(opened, joined.lines, what, 1);
@@ -40,7 +40,8 @@ pub(super) fn count_read(opened: &AttachedFile, namespace: Option<&Namespace>, i
     }
 }
 
-/// Counts a read on this thread's line as a hit or a miss; and one in sixteen of those through a namespace for that, too.
+/// Counts a read on this thread's line as a hit or a miss. Of the reads through a namespace, one in sixteen also counts
+/// for the namespace.
 #[inline(always)]
 pub(super) fn count_read_on(opened: &AttachedFile, lines: SeatLines, namespace: Option<&Namespace>, is_hit: bool) {
     let what = if is_hit { MemberCount::Hits } else { MemberCount::Misses };
@@ -73,7 +74,7 @@ fn count_sampled(opened: &AttachedFile, namespace: &Namespace, is_hit: bool) {
     }
 }
 
-/// Notes a read, if reads of keys with this hash are sampled.
+/// Notes a read if the observer samples keys with this hash.
 #[cold]
 pub(super) fn note_read(opened: &AttachedFile, lines: SeatLines, hash: u64) {
     if hash & opened.store.sample_mask() == 0 {
@@ -89,14 +90,14 @@ pub(super) fn note_plain_read(opened: &AttachedFile, hash: u64) {
     note_read(opened, opened.plain_lines(), hash);
 }
 
-/// Counts what became of a wait for a lock, and how long it was.
+/// Counts the outcome of a wait for a lock, and its length.
 #[cold]
 pub(super) fn count_lock_wait(opened: &AttachedFile, what: MemberCount, waited: Duration) {
     count(opened, what);
     time(opened, Timed::LockWait, waited);
 }
 
-/// Counts how long a slow operation took.
+/// Adds the duration of a slow operation to its histogram.
 pub(super) fn time(opened: &AttachedFile, what: Timed, took: Duration) {
     // Without a seat this process may not write to the file.
     if opened.joined().is_some() {

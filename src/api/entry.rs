@@ -1,4 +1,4 @@
-//! Items without their values: what a cache holds, at the cost of a look at its index.
+//! Items without their values, for a look at what a cache holds that copies no values.
 
 use super::cache::Cache;
 use super::item::{Stamp, moment};
@@ -18,13 +18,13 @@ use std::vec;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// The key: that of the caller on a handle with a namespace, else the stored key.
+    /// The caller's key on a handle with a namespace, else the stored key.
     pub key: Vec<u8>,
     /// The name of the item's namespace, if it has one.
     pub namespace: Option<Arc<str>>,
     /// The length of the value in bytes.
     pub value_len: u64,
-    /// How many bytes of the capacity the item takes.
+    /// How many bytes of the capacity the item takes: its record, header included.
     pub record_len: u64,
     /// The flags that the caller gave to `set_with`; 0 by default.
     pub flags: u32,
@@ -34,11 +34,11 @@ pub struct Entry {
     pub expires: Option<SystemTime>,
     /// When the item becomes stale, if it does.
     pub soft_expires: Option<SystemTime>,
-    /// When the item was created, to a hundredth of a second, if that is known: see [`Item::created`](crate::Item).
+    /// When the item was created, with a precision of 10 ms, if it is known: see [`Item::created`](crate::Item).
     pub created: Option<SystemTime>,
     /// The ring that holds the item.
     pub ring: Ring,
-    /// How often the item was read since it came into its ring, up to 3.
+    /// How often the item was read since it came into its ring, at most 3.
     pub marks: u8,
     /// How many tags the item bears.
     pub tags: u8,
@@ -53,7 +53,7 @@ pub struct Entries {
 }
 
 impl Cache {
-    /// The file to scan; nothing if all reads of it miss.
+    /// A scan of the file. It finds nothing if all reads of the file miss.
     pub(super) fn scan(&self) -> Scan {
         Scan::new(self.scanned())
     }
@@ -62,19 +62,20 @@ impl Cache {
         self.readable().filter(|opened| !opened.is_foreign()).map(|opened| opened.clone())
     }
 
-    /// The items of this handle's namespace, without their values; without a namespace, the items of the whole file.
-    /// The iterator is not a snapshot: [`keys`](Cache::keys) says what it may return.
+    /// The items of this handle's namespace, or without a namespace those of the whole file, without their values. The
+    /// iterator is not a snapshot: [`keys`](Cache::keys) says which items it may return.
     pub fn entries(&self) -> Entries {
         Entries { scan: self.scan(), maker: Maker::new(self.shared_namespace()), found: Vec::new().into_iter() }
     }
 
-    /// Calls `look` for each item in `buckets` randomly chosen buckets, spread evenly over the file. Returns the share of
-    /// the file's buckets that were read: a number counted in the sample, divided by the share, estimates that of the
-    /// whole file. 4096 buckets of a full cache have some 13 000 items, from which shares are right to about half a
-    /// percentage point. On a handle with a namespace, only the items of the namespace are shown.
+    /// Calls `look` for each item in `buckets` buckets, which are chosen at random and spread evenly over the file.
+    /// Returns the share of the file's buckets that were read, from 0 to 1; it is 0 if all reads of the file miss. A
+    /// number counted in the sample, divided by this share, is an estimate for the whole file. In a full cache 4096
+    /// buckets hold about 13 000 items; a proportion measured in them has an error of about half a percentage point. On
+    /// a handle with a namespace, `look` gets only items of the namespace.
     ///
-    /// Nothing is locked, marked as read, or counted, so observers disturb nobody. A bucket that is being changed all
-    /// the time is left out.
+    /// Sampling locks nothing, marks nothing as read and counts nothing, so it does not disturb other callers. It
+    /// leaves out a bucket that writers keep changing.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -97,7 +98,7 @@ impl Cache {
         let mut maker = Maker::new(self.shared_namespace());
         let (seed, mut read) = (random::number(), 0_u64);
         for i in 0..wanted {
-            // One bucket from each of as many sections of equal length.
+            // The buckets are divided into sections of equal length, and one bucket is read from each.
             let edge = |i: u64| (u128::from(all) * u128::from(i) / u128::from(wanted)) as u64;
             let (start, end) = (edge(i), edge(i + 1));
             let bucket = start + mix(seed ^ i) % (end - start);
@@ -133,9 +134,9 @@ impl Iterator for Entries {
     }
 }
 
-/// Makes entries of items, and keeps the names of the namespaces that it met.
+/// Makes entries from items, and keeps the names of the namespaces that it has met.
 struct Maker {
-    /// The namespace whose items are shown; `None` for all.
+    /// The namespace whose items are shown; `None` for all items.
     namespace: Option<Arc<Namespace>>,
     names: NamespaceNames,
 }
@@ -145,7 +146,7 @@ impl Maker {
         Self { namespace, names: NamespaceNames::default() }
     }
 
-    /// `None` for an item of another namespace.
+    /// The entry of an item; `None` for an item of another namespace.
     fn entry(&mut self, opened: &AttachedFile, item: BucketItem) -> Option<Entry> {
         let BucketItem { key, slot, head, extension, value_len } = item;
         let name = self.names.name_of(opened, extension)?;

@@ -1,4 +1,4 @@
-//! Holding a lock region for longer than a write takes.
+//! Holding the lock of a region for longer than a write takes.
 
 use super::cache::Cache;
 use super::stripe_lock::Patience;
@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Cache {
-    /// Runs `work` while this thread holds one lock region: no other thread and no other process writes to the region's
-    /// stripes meanwhile. Reads continue, except under strategy `rw-file`, whose readers lock, too. Strategy `none`
-    /// takes no lock and excludes no other writer.
+    /// Runs `work` while this thread holds the lock of one region: meanwhile no other thread and no other process
+    /// writes to the region's stripes. Reads continue, except with the strategy `rw-file`, whose readers lock, too.
+    /// With the strategy `none`, no lock is taken, and no other writer is excluded.
     ///
-    /// Lock regions are numbered from 0 to one below [`Stats::lock_regions`](crate::Stats::lock_regions). By default
-    /// each stripe is a region of its own, with the same number.
+    /// Lock regions are numbered from 0 to [`Stats::lock_regions`](crate::Stats::lock_regions) - 1. By default each
+    /// stripe is a region of its own, with the same number.
     ///
-    /// This is for tests: of a program, whether it copes with a stripe that is locked for long, and of a [lock
-    /// strategy](crate::locks) of your own, whether it excludes other writers. A write to the region by `work` itself
-    /// also fails with [`Busy`](Error::Busy), since the region is locked already.
+    /// This is for tests: whether a program copes with a stripe that stays locked for long, and whether a custom [lock
+    /// strategy](crate::locks) excludes other writers. If `work` itself writes to the region, it also gets
+    /// [`Busy`](Error::Busy), because the region is already locked.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -30,8 +30,9 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// [`Busy`](Error::Busy) if another thread or process held the region for all of [`lock_wait`](Self::lock_wait),
-    /// [`BadOption`](Error::BadOption) if the file has no such region, [`ReadOnly`](Error::ReadOnly).
+    /// [`Busy`](Error::Busy) if another thread or process held the region for all of [`lock_wait`](Self::lock_wait);
+    /// [`BadOption`](Error::BadOption) if the file has no such region; and the errors of [`set`](Cache::set), such as
+    /// [`ReadOnly`](Error::ReadOnly).
     pub fn while_locked<R>(&self, region: u32, work: impl FnOnce() -> R) -> Result<R> {
         let mut work = Some(work);
         self.while_open(|| {
@@ -47,7 +48,7 @@ impl Cache {
             }
             // The first stripe of a lock region has the region's number.
             let _held = Patience::of_thread(self.lock_wait).lock_region(&file, region, Duration::MAX)?;
-            // In a closed file a held lock keeps nobody from writing to the successor.
+            // If the file is closed, holding its lock keeps no process from writing to the successor.
             file.must_be_open()?;
             Ok(work.take().map(|work| work()))
         })

@@ -1,7 +1,7 @@
-//! Reads that move the expiry of what they find.
+//! Reads that extend the expiry of an item in a namespace with an idle time.
 //!
-//! The expiry is moved under the stripe's lock: without it, the memory of the record could be another one's by then. A read
-//! only tries the lock, and leaves the move to the next read if that fails.
+//! The expiry is changed under the stripe's lock: without the lock, the memory of the record could by then belong to
+//! another record. A read only tries to lock, and if that fails, leaves the change to the next read.
 
 use super::stripe_lock::Patience;
 use crate::file::AttachedFile;
@@ -24,7 +24,7 @@ impl ReadTime for Reading<'_> {
     }
 }
 
-/// [`Reading`] at a time that the caller knows.
+/// [`Reading`] with a time that the caller has read already.
 pub(super) struct ReadingAt<'a>(pub &'a AttachedFile, pub u64);
 
 impl ReadTime for ReadingAt<'_> {
@@ -38,7 +38,7 @@ impl ReadTime for ReadingAt<'_> {
     }
 }
 
-/// [`Reading`] under a lock. What it finds is kept after that.
+/// [`Reading`] for a lookup under a lock. The new expiry is stored after the lock is released.
 pub(super) struct LockedReading<'a> {
     opened: &'a AttachedFile,
     kept: Cell<Option<Kept>>,
@@ -49,7 +49,7 @@ impl<'a> LockedReading<'a> {
         Self { opened, kept: Cell::new(None) }
     }
 
-    /// Moves the expiry of what was read. The caller holds no lock any more.
+    /// Stores the new expiry of the item that was read. The caller holds no lock any more.
     pub(super) fn after(self, key: &Key<'_>) {
         if let Some(kept) = self.kept.get() {
             keep(self.opened, key, kept);
@@ -72,9 +72,9 @@ impl ReadTime for &LockedReading<'_> {
 fn keep(opened: &AttachedFile, key: &Key<'_>, kept: Kept) {
     let stripe = opened.store.stripe_of(key);
     let excludes = opened.joined().is_some_and(|joined| joined.member.locks.exclude());
-    // A stripe that is to be checked first would take the read too long.
+    // To check a stripe first would take too long for a read.
     if excludes && opened.store.distrust(stripe) == CrashState::None {
-        // Whatever keeps this read from the lock, the next one tries again.
+        // If this read does not get the lock, whatever the reason, the next read tries again.
         let _ = Patience::none().with_stripe(opened, stripe, |guard| guard.keep(key, kept));
     }
 }

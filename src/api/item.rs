@@ -7,12 +7,13 @@ use crate::store::copied::Copied;
 use crate::store::record::{Extension, Head, Metadata};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Identifies one write of a key: see [`compare_and_swap`](crate::Cache::compare_and_swap).
+/// Identifies one write of a key within one file: see [`compare_and_swap`](crate::Cache::compare_and_swap). No stored
+/// item has the stamp 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp(pub u64);
 
-/// Identifies one write of a key among all cache files, so that equal ids mean equal values. A stamp alone does so within one
-/// file only: a copy of a file begins with the same stamps.
+/// Identifies one write of a key among all cache files, so that equal ids mean equal values. A stamp alone identifies a
+/// write within one file only, because a copy of a file begins with the same stamps.
 ///
 /// See [`Cache::get_if_changed`](crate::Cache::get_if_changed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,20 +24,21 @@ pub struct ItemId {
     pub lineage: u64,
 }
 
-/// What has become of a value that a caller holds: see [`Cache::get_if_changed`](crate::Cache::get_if_changed).
+/// Whether a key still has the value that a caller holds: see [`Cache::get_if_changed`](crate::Cache::get_if_changed).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Changed {
-    /// The key still has that value.
+    /// The key still has the caller's value.
     Same {
         /// Whether the value is stale: its soft expiry has passed, or a soft invalidation covered it.
         is_stale: bool,
     },
-    /// The key has another value, or one that only a copy can prove to be the same.
+    /// The key has another value, or the cache cannot prove that its value is the caller's without returning it.
     New(Item),
 }
 
-/// A value with its metadata. The value is bytes, or has the type of a typed handle.
+/// A value with its metadata. The value is bytes, or has the type of a typed handle. Times have a precision of 1 ms,
+/// except where stated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Item<V = Vec<u8>> {
@@ -44,24 +46,23 @@ pub struct Item<V = Vec<u8>> {
     pub value: V,
     /// The flags that the caller gave to `set_with`; 0 by default.
     pub flags: u32,
-    /// The stamp, which every write of the key changes: see
-    /// [`Cache::compare_and_swap`](crate::Cache::compare_and_swap).
+    /// The stamp of the write that stored the item: see [`Cache::compare_and_swap`](crate::Cache::compare_and_swap).
     pub stamp: Stamp,
-    /// A random number that the file got when it was created, or adopted as a copy of another file.
+    /// A random number that the file got when it was created, or when it was first opened as a copy of another file.
     pub lineage: u64,
     /// When the item expires, if it does.
     pub expires: Option<SystemTime>,
     /// When the item becomes stale, if it does: see [`SetOptions::soft_expiry`](crate::SetOptions::soft_expiry).
     pub soft_expires: Option<SystemTime>,
-    /// When the item was created, to a hundredth of a second. This is known of items that `get_or_create` or one of its
-    /// variants created, and of items with flags, with a soft expiry, or in a namespace.
+    /// When the item was created, with a precision of 10 ms, if it is known. It is known for items that `get_or_create`
+    /// or one of its variants created, and for items with flags, with tags, with a soft expiry, or in a namespace.
     pub created: Option<SystemTime>,
     /// Whether the item is stale: its soft expiry has passed, or a soft invalidation covered it.
     pub is_stale: bool,
 }
 
 impl<V> Item<V> {
-    /// The item of a record, with its value in any form.
+    /// The item of a record, with its value in whatever form.
     pub(super) fn of<M: Memory>(store: &Store<M>, head: Head, extension: Extension, time: &Time, value: V) -> Self {
         Self {
             value,
@@ -83,7 +84,7 @@ impl<V> Item<V> {
 }
 
 impl Item {
-    /// The item of a value that was made with this metadata.
+    /// The item of a created value with this metadata.
     pub(super) fn made(value: Vec<u8>, expires_ms: u64, metadata: Metadata, stamp: Stamp, lineage: u64) -> Self {
         Self {
             value,
@@ -116,7 +117,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// From a private copy of a record.
+    /// Made from a private copy of a record.
     pub(super) fn of<M: Memory>(store: &Store<M>, copied: Copied, time: &Time) -> Self {
         let Copied { head, extension, value, .. } = copied;
         let item = Item::of(store, head, extension, time, value);
@@ -131,7 +132,7 @@ pub(super) fn is_stale<M: Memory>(store: &Store<M>, head: Head, extension: Exten
     store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= time.now_ms())
 }
 
-/// A time in milliseconds since 1970; 0: none.
+/// A time in milliseconds since 1970; 0 means none.
 pub(super) fn moment(ms: u64) -> Option<SystemTime> {
     (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms))
 }

@@ -1,5 +1,5 @@
-//! Writes that keep what an item has besides its value or its key: expiry, soft expiry, flags, tags and their age. A caller
-//! cannot do this with other writes, since the file does not know the names of tags.
+//! Writes that change an item's value or its key and keep the rest: expiry, soft expiry, flags, and tags with their
+//! age. A caller cannot do this with other writes, since the file does not know the names of tags.
 
 use super::acquire::EpochSnapshot;
 use super::cache::Cache;
@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::store::record::{Metadata, NewRecord};
 
 impl Cache {
-    /// Replaces the value of a key that still has the value with this stamp, as [`get_item`](Cache::get_item) returns it, and
-    /// nothing else: the item keeps its expiry, its soft expiry, its flags, and its tags with their age, as after
+    /// Replaces the value of a key if the key still has the value with this stamp, as [`get_item`](Cache::get_item)
+    /// returns it. The item keeps its expiry, its soft expiry, its flags, and its tags with their age, as with
     /// [`incr`](Cache::incr). [`compare_and_swap`](Cache::compare_and_swap) replaces them, too.
     ///
     /// ```
@@ -32,10 +32,11 @@ impl Cache {
         self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.swap_value_stored(key, stamp, value.as_ref())))
     }
 
-    /// Moves an item to another key, with its expiry, its soft expiry, its flags, and its tags with their age; returns
-    /// whether there was one. What the other key had is replaced.
+    /// Moves an item to another key, with its expiry, its soft expiry, its flags, and its tags with their age. Returns
+    /// whether the old key had an item. An item that the new key had is replaced.
     ///
-    /// For a moment both keys have the value. What is stored under the old key meanwhile stays there.
+    /// For a moment both keys have the value. If another caller writes the old key meanwhile, its new value stays
+    /// there.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -64,7 +65,7 @@ impl Cache {
                 return Ok(Swap::Changed);
             }
             guard.mark(&entry);
-            // A record of another namespace than the handle's keeps that namespace's epoch.
+            // A record of a namespace other than the handle's keeps the epoch of its own namespace.
             if copied.extension.namespace() != writer.namespace.number() {
                 epochs.namespace = copied.extension.namespace_epoch();
             }
@@ -78,7 +79,7 @@ impl Cache {
         let file = self.current()?;
         let source = Writer::new(&file, self.in_namespace(), from, self.lock_wait())?;
         let target = Writer::new(&file, self.in_namespace(), to, self.lock_wait())?;
-        // Before the look at the value: an invalidation from here on covers the new item, too.
+        // Loaded before the look at the value, so that an invalidation from here on covers the new item, too.
         let began = EpochSnapshot::now(&file, target.namespace);
         let Some((entry, copied)) = source.with_stripe(|guard| source.current(guard))?? else { return Ok(false) };
         if from == to {

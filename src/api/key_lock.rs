@@ -22,36 +22,36 @@ pub struct LockOptions {
 }
 
 impl LockOptions {
-    /// Waits 30 seconds at most, and holds the lock for as long as its owner lives.
+    /// A wait of at most 30 seconds for the lock, which lasts until it is released or its process dies.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How long to wait for the lock.
+    /// How long to wait for the lock; default 30 seconds.
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
         self
     }
 
-    /// The age after which others may take the lock over although its owner is alive; to a tenth of a second, at most 19
-    /// days. By default there is none.
+    /// The age after which another caller may take the lock over although its owner is alive. It is rounded up to a
+    /// tenth of a second, and at most 19 days. By default a lock has no maximum age.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    /// If all claims of the key's stripe are held, gives the lock without protection instead of waiting, and counts
-    /// that.
+    /// If all claims of the key's stripe are held, returns a lock that excludes no other caller instead of waiting; off
+    /// by default. [`Counters::unprotected`](crate::Counters::unprotected) counts such locks.
     #[must_use]
     pub fn unprotected_when_full(mut self, yes: bool) -> Self {
         self.unprotected = yes;
         self
     }
 
-    /// The owner of the lock; by default the calling thread.
+    /// The owner of the lock; by default the calling thread, and in tokio a new task for each call.
     #[must_use]
     pub fn task(mut self, task: Task) -> Self {
         self.task = Some(task);
@@ -81,20 +81,20 @@ impl Purpose for LockOptions {
     }
 }
 
-/// The lock of a key. Dropping it, on any thread of the process, releases it.
+/// The lock of a key. Dropping it, on any thread of the process, releases the lock.
 #[must_use]
 pub struct KeyLock(Option<HeldClaim>);
 
 impl KeyLock {
-    /// Whether this lock excludes others. It does not if all claims were held and
-    /// [`unprotected_when_full`](LockOptions::unprotected_when_full) was set, after another took it over, or after the
-    /// cache file was destroyed or replaced, which ends all locks in it.
+    /// Whether this lock excludes other callers. It does not if all claims of the stripe were held and
+    /// [`unprotected_when_full`](LockOptions::unprotected_when_full) was set, after another caller took it over, or
+    /// after the cache file was destroyed or replaced, which ends all locks in it.
     #[must_use]
     pub fn is_protected(&self) -> bool {
         self.0.as_ref().is_some_and(HeldClaim::is_held)
     }
 
-    /// Releases the lock; `false` if it excluded nobody any more, or never did.
+    /// Releases the lock. Returns `false` if it no longer excluded other callers, or never did.
     pub fn release(self) -> bool {
         self.is_protected()
     }
@@ -107,9 +107,9 @@ impl fmt::Debug for KeyLock {
 }
 
 impl Cache {
-    /// Locks a key against all threads and processes that lock or create it. The key's value is not locked: reads and
-    /// writes continue. The lock ends when it is dropped, or when its process dies, which others notice within a second.
-    /// Locks and creations of a key exclude each other, since both are claims.
+    /// Locks a key: no other thread or process can lock or create it meanwhile, since locks and creations of a key
+    /// exclude each other. The key's value is not locked: reads and writes continue. The lock ends when it is dropped,
+    /// or when its process dies, which other processes notice within one second.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -122,7 +122,7 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// [`TimedOut`](Error::TimedOut); [`OwnClaim`](Error::OwnClaim) if this thread has claimed the key already;
+    /// [`TimedOut`](Error::TimedOut); [`OwnClaim`](Error::OwnClaim) if this thread has already claimed the key;
     /// [`Busy`](Error::Busy) if the stripe's own lock cannot be taken in time; and the errors of [`set`](Cache::set).
     pub fn lock(&self, key: impl AsRef<[u8]>, wait: Wait) -> Result<KeyLock> {
         self.lock_with(key, &LockOptions::new().wait(wait))
@@ -142,10 +142,11 @@ impl Cache {
         })
     }
 
-    /// Locks a key if nobody has claimed it; `None` if somebody has, or if all claims of its stripe are held.
+    /// Locks a key if no other caller has claimed it. Returns `None` if another caller has, or if all claims of its
+    /// stripe are held.
     ///
     /// # Errors
-    /// Those of [`lock`](Cache::lock) but `TimedOut`.
+    /// Those of [`lock`](Cache::lock), except `TimedOut`.
     pub fn try_lock(&self, key: impl AsRef<[u8]>) -> Result<Option<KeyLock>> {
         match self.lock(key, Wait::No) {
             Ok(lock) => Ok(Some(lock)),
@@ -154,7 +155,7 @@ impl Cache {
         }
     }
 
-    /// Whether a caller is creating or locking a key at this moment. This takes no lock, and does not test whether that
+    /// Whether a caller is creating or locking a key at this moment. This takes no lock, and does not test whether the
     /// caller is alive.
     #[must_use]
     pub fn is_claimed(&self, key: impl AsRef<[u8]>) -> bool {

@@ -12,27 +12,27 @@ use std::vec;
 #[must_use = "an iterator reads nothing until it is used"]
 pub struct Keys {
     scan: Scan,
-    /// The namespace whose keys these are.
+    /// The namespace whose keys are returned; `None` for all keys.
     namespace: Option<Arc<Namespace>>,
-    /// What the keys begin with.
+    /// The prefix of the keys that are returned.
     prefix: Vec<u8>,
     found: vec::IntoIter<BucketItem>,
 }
 
 impl Cache {
-    /// The keys of this handle's namespace. Without a namespace, or if it has a [key
-    /// mangler](crate::NamespaceOptions::key_mangler) and its keys cannot be recognized, these are the stored keys of
-    /// the whole file.
+    /// The keys of this handle's namespace. Without a namespace these are the stored keys of the whole file. A
+    /// namespace with a [key mangler](crate::NamespaceOptions::key_mangler) also returns all stored keys, because its
+    /// own cannot be recognized.
     ///
     /// The iterator is not a snapshot. It returns each key that stays in the cache during the scan, perhaps twice if
     /// its record moves meanwhile, and may return keys that are stored or removed during the scan. It takes no lock,
-    /// except for a bucket that stays half changed because its writer was killed.
+    /// except for a bucket that stays half changed, for example because its writer was killed.
     pub fn keys(&self) -> Keys {
         self.keys_with([])
     }
 
-    /// Those of the [`keys`](Self::keys) that begin with a prefix. The whole file is searched: this takes as long as all
-    /// keys do. To remove a group of values often, give them a [namespace](Self::namespace) of their own.
+    /// The [`keys`](Self::keys) that begin with a prefix. This searches the whole file, and so takes as long as reading
+    /// all keys. If you often remove a group of values, give the group a [namespace](Self::namespace) of its own.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -1,4 +1,4 @@
-//! A moment before which a value was read or computed, so that what was invalidated since does not come to life.
+//! A moment, taken before a value is read or computed. A value that was invalidated since then is not stored.
 
 use super::cache::Cache;
 use crate::error::{Error, Result};
@@ -8,22 +8,22 @@ use crate::store::tag_words::{TagNumbers, TagWords};
 use crate::store::{Epochs, Invalidation, NamespaceEpochs};
 use std::fmt;
 
-/// What had been invalidated at one moment: see [`Cache::moment`].
+/// The invalidations up to one moment: see [`Cache::moment`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Moment {
     file: [u64; 2],
     epochs: Epochs,
     namespace: NamespaceEpochs,
     tag_clock: u64,
-    /// An invalidation raises the epochs. It does not where they are used up, and while stripes are to be checked after a
-    /// crash; then nothing would show it.
+    /// Whether a later invalidation would raise the epochs. It would not if the epochs are used up, or while stripes
+    /// are to be checked after a crash; then nothing would show the invalidation.
     shows_invalidations: bool,
 }
 
 impl Cache {
     /// The present moment of this handle's namespace, for a value that is computed first and stored later by
-    /// [`SetOptions::as_of`](crate::SetOptions::as_of). What was invalidated in between is then not stored.
-    /// [`get_or_create`](Cache::get_or_create) does so by itself.
+    /// [`SetOptions::as_of`](crate::SetOptions::as_of). If the value was invalidated in between, it is not stored.
+    /// [`get_or_create`](Cache::get_or_create) does this by itself.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -39,7 +39,8 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// Those of [`set`](Cache::set), for a handle whose namespace the file does not have yet.
+    /// Those of [`set`](Cache::set), if the handle has a namespace that must first be added to the file, or if the file
+    /// was replaced.
     pub fn moment(&self) -> Result<Moment> {
         let file = self.current()?;
         let namespace = match self.in_namespace() {
@@ -64,13 +65,13 @@ impl Moment {
         }
     }
 
-    /// The clock of tags at that moment, or now if the file has lost what came after a crash.
+    /// The clock of tags at that moment, or the present one if it is lower because a crash set it back.
     pub(super) fn tag_clock(&self, opened: &AttachedFile) -> u64 {
         self.tag_clock.min(opened.store.tag_clock())
     }
 
-    /// Whether nothing that covers the keys of a namespace of a file, or values with these tags, was invalidated since. No
-    /// number of a moment counts for more than the present one.
+    /// Whether nothing was invalidated since then that covers the keys of this namespace, or values with these tags.
+    /// Where the moment has a higher number than the file has now, the present number counts.
     ///
     /// # Errors
     /// [`BadOption`](Error::BadOption) for a moment of another file or namespace.

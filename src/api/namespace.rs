@@ -1,4 +1,4 @@
-//! Namespaces: named parts of a cache with keys, defaults and invalidations of their own.
+//! Namespaces: named parts of a cache, which have their own keys and default times, and can be invalidated separately.
 
 use super::set_options::thousandths;
 use super::stripe_lock::Patience;
@@ -17,14 +17,14 @@ type Mangler = Arc<dyn Fn(&str, &[u8]) -> Vec<u8> + Send + Sync>;
 
 /// Stored keys up to this length are made on the stack.
 pub(super) const SHORT_KEY: usize = 256;
-/// The byte between the name of a namespace and a key.
+/// The byte between the name of the namespace and the caller's key.
 const SEPARATOR: u8 = 0;
 
-/// Options of a namespace: default times for items that are stored without times, and a key mangler.
+/// Options of a namespace: the default times of its items, and a key mangler.
 ///
-/// The file keeps the times of the first handle that names the namespace. A later handle without times uses those of
-/// the file. A later handle with other times uses its own for what it stores, and leaves the file's as they are: two
-/// programs that disagree each store with their own times.
+/// The file keeps the times of the first handle that names the namespace. A later handle that sets no times uses those
+/// of the file. A later handle that sets other times uses its own for the items that it stores, and does not change the
+/// file's: two programs that disagree each store with their own times.
 #[derive(Clone, Default)]
 pub struct NamespaceOptions {
     ttl: Option<Duration>,
@@ -36,13 +36,13 @@ pub struct NamespaceOptions {
 }
 
 impl NamespaceOptions {
-    /// The times that the file keeps for the namespace, and stored keys that begin with its name.
+    /// The times that the file keeps for the namespace, and the default form of stored keys.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How long an item lives, to the millisecond.
+    /// How long an item lives, in whole milliseconds, at least one.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
@@ -64,19 +64,21 @@ impl NamespaceOptions {
         self
     }
 
-    /// How long an item lives that nobody uses. A use lets it live for that long again, but not beyond its
-    /// [`ttl`](Self::ttl), which begins when it is stored. Every kind of read through a handle that is open for writing is a
-    /// use, and so are [`incr`](crate::Cache::incr) and [`swap_value`](crate::Cache::swap_value). An item that is stored with an
-    /// expiry of its own, or whose expiry was changed by [`touch`](crate::Cache::touch), does not follow its reads.
+    /// How long an item lives if no caller uses it, in whole milliseconds. Each use lets it live for that long again,
+    /// but not beyond its [`ttl`](Self::ttl), which begins when the item is stored. Every kind of read through a handle
+    /// that is open for writing is a use, and so are [`incr`](crate::Cache::incr) and
+    /// [`swap_value`](crate::Cache::swap_value). The idle time does not apply to an item that is stored with its own
+    /// expiry, or whose expiry was changed by [`touch`](crate::Cache::touch).
     ///
-    /// All readers go by the times that the file keeps. So unlike the other times, the idle time of a later handle counts only
-    /// if the file has none yet, and a handle with another [`ttl`](Self::ttl) than the file's stores items that do not follow
-    /// their reads.
+    /// All readers use the times that the file keeps. Therefore, unlike the other times, the idle time of a later
+    /// handle counts only if the file has none yet. If a handle sets another [`ttl`](Self::ttl) than the file's, the
+    /// idle time does not apply to the items that it stores.
     ///
-    /// Reads stay lock-free. A read of an item that has less than three quarters of the idle time left also moves the expiry:
-    /// it tries the stripe's lock, and leaves that to the next read if the lock is held. So an item that is read all the time
-    /// is written to about four times in each idle time, and one that is no longer read lives for three quarters of it at
-    /// least. With [`LockStrategy::None`](crate::LockStrategy::None) reads move nothing, since another thread may be writing.
+    /// Reads stay lock-free. A read of an item that has less than three quarters of the idle time left also extends its
+    /// expiry: it tries to take the stripe's lock, and leaves the extension to the next read if the lock is held. So an
+    /// item that is read all the time is written about four times in each idle time, and an item that is no longer read
+    /// lives for at least three quarters of the idle time. With [`LockStrategy::None`](crate::LockStrategy::None) reads
+    /// extend nothing, since another thread may be writing.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -95,7 +97,7 @@ impl NamespaceOptions {
         self
     }
 
-    /// The part, from 0 to 1, by which times to live are shortened at most: see
+    /// The largest part, from 0 to 1 in steps of a thousandth, by which times to live are randomly shortened: see
     /// [`SetOptions::jitter`](crate::SetOptions::jitter).
     #[must_use]
     pub fn jitter(mut self, part: f64) -> Self {
@@ -103,9 +105,9 @@ impl NamespaceOptions {
         self
     }
 
-    /// Computes stored keys from the name of the namespace and the caller's key. All handles of the namespace must
-    /// compute the same keys. By default a stored key is the name, a zero byte and the key, so that no two namespaces
-    /// share a key.
+    /// A function that computes the stored key from the name of the namespace and the caller's key. All handles of the
+    /// namespace must compute the same keys. By default a stored key consists of the name, a zero byte and the caller's
+    /// key, so that no two namespaces share a key.
     #[must_use]
     pub fn key_mangler(mut self, mangler: impl Fn(&str, &[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
         self.mangler = Some(Arc::new(mangler));
@@ -136,9 +138,9 @@ pub struct NamespaceDefaults {
     pub soft_ttl: Option<Duration>,
     /// How long the cache remembers that a key has no value.
     pub absence_ttl: Option<Duration>,
-    /// How long an item lives that nobody uses.
+    /// How long an item lives if no caller uses it.
     pub idle: Option<Duration>,
-    /// The part, from 0 to 1, by which times to live are shortened at most.
+    /// The largest part, from 0 to 1, by which times to live are randomly shortened.
     pub jitter: f64,
 }
 
@@ -159,7 +161,8 @@ impl From<Defaults> for NamespaceDefaults {
 pub(super) struct Namespace {
     name: String,
     options: NamespaceOptions,
-    /// The id in the file that was used last, below the lower 24 bits of that file's [`AttachedFile::number`]; 0 for none.
+    /// The id in the file that was used last, in the lower bits, and that file's [`AttachedFile::number`] in the upper
+    /// ones; 0 if no id is noted.
     found: AtomicU64,
 }
 
@@ -179,8 +182,8 @@ impl Namespace {
         &self.name
     }
 
-    /// The namespace's id in a file, and its defaults. A namespace that the file does not have, or no longer has, is
-    /// added, under a lock for which this waits up to a limit.
+    /// The namespace's id and defaults in a file. If the file does not have the namespace, or no longer has it, the
+    /// namespace is added under a lock, for which this waits up to `limit`.
     pub(super) fn in_file(&self, opened: &AttachedFile, limit: Duration) -> Result<(NamespaceId, Defaults)> {
         let id = match self.id_in(opened) {
             Some(id) => id,
@@ -196,7 +199,7 @@ impl Namespace {
         }
     }
 
-    /// The namespace's id in a file that has it.
+    /// The namespace's id in a file, if the file has it.
     #[inline]
     pub(super) fn id_in(&self, opened: &AttachedFile) -> Option<NamespaceId> {
         let found = self.found.load(Ordering::Relaxed);
@@ -207,7 +210,7 @@ impl Namespace {
         self.look_up(opened)
     }
 
-    /// The id that was noted for a file; the namespace may have been removed since.
+    /// The id that was noted for a file. The namespace may have been removed since.
     #[inline]
     pub(super) fn noted_in(&self, opened: &AttachedFile) -> Option<NamespaceId> {
         let found = self.found.load(Ordering::Relaxed);
@@ -217,8 +220,8 @@ impl Namespace {
         self.look_up(opened)
     }
 
-    /// Finds the id by the name, and notes it together with the file's number. The numbers of files that a process opens
-    /// after so many others do not fit, and are looked up each time.
+    /// Finds the id by the name, and notes it together with the file's number. After a process has opened very many
+    /// files, the numbers of later ones do not fit, and their ids are looked up each time.
     #[cold]
     #[inline(never)]
     fn look_up(&self, opened: &AttachedFile) -> Option<NamespaceId> {
@@ -244,7 +247,7 @@ impl Namespace {
         let hard_ttl_ms = or(self.options.ttl, stored.hard_ttl_ms);
         Defaults {
             hard_ttl_ms,
-            // Readers go by the file's time to live, beyond which no value lives.
+            // Readers use the file's time to live, beyond which no value lives.
             idle_ttl_ms: if hard_ttl_ms == stored.hard_ttl_ms { stored.idle_ttl_ms } else { 0 },
             soft_ttl_ms: or(self.options.soft_ttl, stored.soft_ttl_ms),
             none_ttl_ms: or(self.options.absence_ttl, stored.none_ttl_ms),
@@ -252,7 +255,7 @@ impl Namespace {
         }
     }
 
-    /// The stored key of a caller's key.
+    /// The key under which the file stores `key`.
     pub(super) fn stored_key(&self, key: &[u8]) -> Vec<u8> {
         match &self.options.mangler {
             Some(mangler) => mangler(&self.name, key),
@@ -260,7 +263,8 @@ impl Namespace {
         }
     }
 
-    /// The stored key of a caller's key in memory of the caller; `None` if there is no room for it, or it has another form.
+    /// The stored key of `key`, in memory of the caller; `None` if the memory is too small, or if a mangler computes
+    /// the key.
     #[inline(always)]
     pub(super) fn short_key<'r>(&self, key: &[u8], room: &'r mut [u8; SHORT_KEY]) -> Option<&'r [u8]> {
         let (name, len) = (self.name.as_bytes(), self.name.len() + 1 + key.len());
@@ -278,8 +282,8 @@ impl Namespace {
         keys.iter().map(|key| self.stored_key(key.as_ref())).collect()
     }
 
-    /// The caller's key of a stored key, or `None` if it is not a key of this namespace. With a mangler that cannot be
-    /// known, and the stored key itself is returned.
+    /// The caller's key of a stored key, or `None` if it is not a key of this namespace. With a mangler the caller's
+    /// key cannot be known, and the stored key itself is returned.
     pub(super) fn callers_key(&self, mut stored: Vec<u8>) -> Option<Vec<u8>> {
         if self.options.mangler.is_none() {
             let key = stored.strip_prefix(self.name.as_bytes())?.strip_prefix(&[SEPARATOR])?;
@@ -289,12 +293,13 @@ impl Namespace {
     }
 }
 
-/// A time as the file keeps it. 0 means none there: a time of zero becomes a millisecond.
+/// A time as the file keeps it, in milliseconds. In the file 0 means no time, so a time of zero becomes one
+/// millisecond.
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
-/// Calls `work` with the stored key of a caller's key. Without a namespace that is the key itself.
+/// Calls `work` with the stored key of `key`. Without a namespace it is `key` itself.
 #[inline(always)]
 pub(super) fn with_stored_key<R>(namespace: Option<&Namespace>, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
     let Some(namespace) = namespace else { return work(key) };

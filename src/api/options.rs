@@ -17,8 +17,8 @@ use std::time::Duration;
 
 /// Options for creating, opening and destroying a cache file.
 ///
-/// The sizes determine a new file. When an existing file is opened, the sizes that were given are compared with those
-/// of the file: see [`on_mismatch`](Options::on_mismatch).
+/// The sizes determine a new file. When an existing file is opened, the sizes that the caller sets are compared with
+/// those of the file: see [`on_mismatch`](Options::on_mismatch).
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -40,17 +40,18 @@ impl Options {
         Self::default()
     }
 
-    /// How many bytes of records the cache holds, headers included. At least 2 KiB per stripe, at most 16 TiB; default
-    /// 64 MiB. The file is larger by its index and its fixed parts: see [`Stats::file_size`](crate::Stats::file_size).
+    /// The capacity: how many bytes of records the cache holds, headers included. At least 2 KiB per stripe, and at
+    /// most 16 TiB; default 64 MiB. The file is larger by its index and its fixed parts: see
+    /// [`Stats::file_size`](crate::Stats::file_size).
     #[must_use]
     pub fn capacity(mut self, bytes: u64) -> Self {
         self.settings.sizes.capacity = Some(bytes);
         self
     }
 
-    /// The mean size of key and value together, in bytes, which determines the size of the index. From 1 to the
-    /// capacity; default 256. If items are smaller, the index is full before the rings are; if they are larger, a part
-    /// of the index stays unused.
+    /// The mean size of an item, key and value together, in bytes, which determines the size of the index. From 1 to
+    /// the capacity; default 256. If items are smaller, the index is full before the rings are; if they are larger, a
+    /// part of the index stays unused.
     #[must_use]
     pub fn mean_item(mut self, bytes: u64) -> Self {
         self.settings.sizes.mean_item = Some(bytes);
@@ -58,15 +59,17 @@ impl Options {
     }
 
     /// The number of stripes, a power of two up to 4096. With more stripes fewer writers wait for each other, but the
-    /// largest item is smaller, because a record takes at most a quarter of a stripe's main ring. By default one per 16
-    /// MiB, from 8 to 256, and fewer below 16 MiB.
+    /// largest item is smaller, because a record takes at most a quarter of a stripe's main ring. The default is one
+    /// stripe per 16 MiB of capacity, but from 8 to 256. It is lower below a capacity of 16 MiB, and if a stripe would
+    /// hold fewer than 300 items of the mean size.
     #[must_use]
     pub fn stripes(mut self, stripes: u32) -> Self {
         self.settings.sizes.stripes = Some(stripes);
         self
     }
 
-    /// The lock strategy of the stripes. By default `file` for a new file, and that of the file for an existing one.
+    /// The lock strategy of the stripes. The default is `file` for a new file, and the strategy of the file for an
+    /// existing one.
     #[must_use]
     pub fn locks(mut self, strategy: LockStrategy) -> Self {
         self.settings.locks = strategy;
@@ -74,16 +77,16 @@ impl Options {
         self
     }
 
-    /// The number of lock regions, a power of two, at most the number of stripes, which is the default. Stripe `s`
-    /// belongs to lock region `s` modulo this number.
+    /// The number of lock regions: a power of two, at most the number of stripes, which is the default. Stripe `s`
+    /// belongs to the lock region `s` modulo this number.
     #[must_use]
     pub fn lock_regions(mut self, regions: u32) -> Self {
         self.settings.sizes.lock_regions = Some(regions);
         self
     }
 
-    /// How many processes can have the file open for writing at the same time, at most 1 048 576; default 1024. Each
-    /// takes 1280 bytes of the file.
+    /// How many processes can have the file open for writing at the same time: from 1 to 1 048 576; default 1024. Each
+    /// seat takes 1280 bytes of the file.
     #[must_use]
     pub fn seats(mut self, seats: u32) -> Self {
         self.settings.sizes.seats = Some(seats);
@@ -98,38 +101,40 @@ impl Options {
     }
 
     /// Whether the file counts the hits and misses of each namespace: see
-    /// [`Stats::namespace_reads`](crate::Stats::namespace_reads). This takes 16 bytes of the file for each namespace of each
-    /// seat. By default a file counts them if that is at most a fiftieth of its capacity: with the default numbers of seats
-    /// and namespaces, from 50 MiB on.
+    /// [`Stats::namespace_reads`](crate::Stats::namespace_reads). This takes 16 bytes of the file per namespace and
+    /// seat. By default a file counts them if this is at most a fiftieth of its capacity: with the default numbers of
+    /// seats and namespaces, from 50 MiB on.
     #[must_use]
     pub fn namespace_reads(mut self, yes: bool) -> Self {
         self.settings.sizes.namespace_reads = Some(yes.into());
         self
     }
 
-    /// Whether the file has room for samples of reads: see [`Cache::tap`]. This takes 1152 bytes of the file for each seat.
-    /// By default a file has room if that is at most a hundredth of its capacity: with the default number of seats, from 113
-    /// MiB on.
+    /// Whether the file has room for samples of reads: see [`Cache::tap`]. This takes 1152 bytes of the file per seat.
+    /// By default a file has room for them if this is at most a hundredth of its capacity: with the default number of
+    /// seats, from 113 MiB on.
     #[must_use]
     pub fn samples(mut self, yes: bool) -> Self {
         self.settings.sizes.samples = Some(if yes { TAP_WORDS } else { 0 });
         self
     }
 
-    /// How many keys of one stripe can be created or locked at the same time, at most 4096; default 64. Each takes 64
-    /// bytes in each stripe. While all claims are held, other keys are created without protection, and locks wait.
+    /// How many keys of one stripe can be created or locked at the same time, at most 4096; default 64. Each claim
+    /// takes 64 bytes in each stripe. While all claims are held, values of other keys are created without a claim, and
+    /// locks wait.
     #[must_use]
     pub fn claims(mut self, claims: u32) -> Self {
         self.settings.sizes.claims = Some(claims);
         self
     }
 
-    /// The length of the tables of tags: 0, or a power of two from 64 to 65 536. Each of its places takes 16 bytes of the
-    /// file. By default a place for each KiB of the capacity, from 4096 to 65 536, which makes the file longer by a part in
-    /// 64, or by 64 KiB. With 0 no value can bear tags.
+    /// The length of the tables of tags: 0, or a power of two from 64 to 65 536. Each place in them takes 16 bytes of
+    /// the file. The default is one place per KiB of the capacity, but from 4096 to 65 536 places, which makes the file
+    /// longer by 1/64, or by 64 KiB. With 0 no value can have tags.
     ///
-    /// Tags that share a place are invalidated together. So an invalidation of a tag also ends a value with `k` other tags
-    /// with a probability of `k / tags`, and costs it a miss. See [`Cache::invalidate_tags`].
+    /// Tags that share a place are invalidated together. With a table of length `tags`, an invalidation of one tag also
+    /// invalidates a value with `k` other tags with a probability of `k / tags`, which costs a miss. See
+    /// [`Cache::invalidate_tags`].
     #[must_use]
     pub fn tags(mut self, tags: u32) -> Self {
         self.settings.sizes.tags = Some(tags);
@@ -137,81 +142,82 @@ impl Options {
     }
 
     /// The permission bits of a new file, regardless of the umask; default `0o600`. They must include `0o600`, because
-    /// the owner reads and writes the file, and no bits above `0o777`. Other values are
-    /// [`BadOption`](crate::Error::BadOption) when a file is created or opened. Files that belong to the cache file,
-    /// such as leases, get its bits. A file that its group or others may write is refused when it is opened, unless
-    /// [`trust`](Options::trust) is given. Windows has no such bits.
+    /// the owner reads and writes the file, and no bits above `0o777`. With other values, creating or opening a file
+    /// fails with [`BadOption`](crate::Error::BadOption). Files that belong to the cache file, such as leases, get the
+    /// same bits. A file that its group or others may write is refused when it is opened, unless
+    /// [`trust`](Options::trust) is set. Windows has no such bits.
     #[must_use]
     pub fn mode(mut self, bits: u32) -> Self {
         self.settings.mode = bits;
         self
     }
 
-    /// What a new file holds after a crash of the operating system. See also [`Cache::flush`].
+    /// What a new file holds after a crash of the operating system; default [`Discard`](AfterCrash::Discard). See also
+    /// [`Cache::flush`].
     #[must_use]
     pub fn after_crash(mut self, what: AfterCrash) -> Self {
         self.settings.after_crash = what;
         self
     }
 
-    /// What to do if the file exists and differs from these options.
+    /// What to do if the file exists and differs from these options; default [`Fail`](OnMismatch::Fail).
     #[must_use]
     pub fn on_mismatch(mut self, what: OnMismatch) -> Self {
         self.settings.on_mismatch = what;
         self
     }
 
-    /// Whether every read checks the checksum of its value; default false. Then bytes that a hostile process wrote are
-    /// not returned, unless their checksum is valid. This adds the time of a hash of the value to each read.
+    /// Whether every read checks the checksum of its value; default false. Bytes that a hostile process wrote are then
+    /// not returned, unless they have a valid checksum. Each read takes longer by the time to hash the value.
     #[must_use]
     pub fn verify_reads(mut self, yes: bool) -> Self {
         self.settings.verify_reads = yes;
         self
     }
 
-    /// Whether to open a file that belongs to another user, or that others may write; default false.
+    /// Whether to open a file that belongs to another user, or that other users may write; default false.
     #[must_use]
     pub fn trust(mut self, yes: bool) -> Self {
         self.settings.trust = yes;
         self
     }
 
-    /// Whether to use a file on a network or user-space file system; default false. On most of them mappings are not
-    /// shared between hosts, and locks not even between processes.
+    /// Whether to use a file on a network or user-space file system; default false. Most of them do not share mappings
+    /// between hosts, or locks even between processes of one host.
     #[must_use]
     pub fn allow_network(mut self, yes: bool) -> Self {
         self.settings.allow_network = yes;
         self
     }
 
-    /// How long a write waits for the lock of its stripe, and an opener for that of the file, before it fails with
-    /// [`Error::Busy`](crate::Error::Busy); default 5 s.
+    /// How long a write waits for the lock of its stripe, and an opener for the lock of the file, before it fails with
+    /// [`Error::Busy`](crate::Error::Busy); default 5 seconds.
     #[must_use]
     pub fn lock_wait(mut self, limit: Duration) -> Self {
         self.settings.lock_wait = limit;
         self
     }
 
-    /// The seed of the hash of a new file. By default it is random, so that colliding keys cannot be chosen without
-    /// reading the file. A fixed seed makes runs repeatable.
+    /// The seed of a new file's hash function. By default it is random, so that nobody can choose colliding keys
+    /// without reading the file. A fixed seed makes runs repeatable.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);
         self
     }
 
-    /// Whether to make every page of the file present when it is created or opened, so that no write causes a page
-    /// fault; default false. This is meant for files in memory: on a disk all pages then count as changed, and the next
-    /// sync writes the whole file.
+    /// Whether to bring every page of the file into memory when it is created or opened, so that no write causes a page
+    /// fault; default false. This is meant for files in memory (tmpfs): on a disk, all pages then count as changed, and
+    /// the next sync writes the whole file.
     #[must_use]
     pub fn prefault(mut self, yes: bool) -> Self {
         self.settings.prefault = yes;
         self
     }
 
-    /// Whether the file is to lie in large pages, for a cache that is created and for one that is opened; default
-    /// [`Auto`](LargePages::Auto). Each process that uses the file chooses for itself whether it maps large pages; the
-    /// pages themselves are the file's. [`Cache::large_mapped`] says what came of it.
+    /// Whether the file is to lie in large pages, whether it is created or opened; default [`Auto`](LargePages::Auto).
+    /// The pages belong to the file, but each process that uses the file decides for itself whether it maps large
+    /// pages. [`Cache::large_mapped`] returns how much of the file is mapped by large pages.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -243,30 +249,35 @@ impl Options {
         Err(Error::BadOption { option: "mode", given: format!("{mode:#o}"), expected })
     }
 
-    /// Creates a cache file, and reserves all its space if the file system supports that.
+    /// Creates a cache file, and reserves all its space if the file system supports it.
     ///
     /// # Errors
-    /// [`Exists`](crate::Error::Exists), [`BadOption`](crate::Error::BadOption),
-    /// [`NoSpace`](crate::Error::NoSpace), [`NetworkFilesystem`](crate::Error::NetworkFilesystem),
-    /// [`Io`](crate::Error::Io).
+    /// [`Exists`](crate::Error::Exists); [`BadOption`](crate::Error::BadOption) for sizes that no file can have;
+    /// [`NoSpace`](crate::Error::NoSpace); [`NetworkFilesystem`](crate::Error::NetworkFilesystem);
+    /// [`LeaseRefused`](crate::Error::LeaseRefused) with the strategy `lease`; and [`Io`](crate::Error::Io).
     pub fn create(&self, path: impl AsRef<Path>) -> Result<Cache> {
         let settings = self.checked()?;
         let real = resolve(path.as_ref())?;
         Ok(Cache::new(create(&real, settings, false)?))
     }
 
-    /// Opens an existing cache file. This does not read its contents, so it takes the same time for a large file.
+    /// Opens an existing cache file. This takes the same time for files of every size, because it does not read the
+    /// contents.
     ///
     /// # Errors
-    /// [`NotFound`](crate::Error::NotFound), [`BadFile`](crate::Error::BadFile),
-    /// [`Mismatch`](crate::Error::Mismatch), [`NotTrusted`](crate::Error::NotTrusted),
-    /// [`LocksLost`](crate::Error::LocksLost), [`SeatsFull`](crate::Error::SeatsFull), and others.
+    /// [`NotFound`](crate::Error::NotFound); [`BadFile`](crate::Error::BadFile); [`Mismatch`](crate::Error::Mismatch);
+    /// [`NotTrusted`](crate::Error::NotTrusted); [`NetworkFilesystem`](crate::Error::NetworkFilesystem);
+    /// [`UnknownStrategy`](crate::Error::UnknownStrategy); [`LeaseRefused`](crate::Error::LeaseRefused);
+    /// [`OpenElsewhere`](crate::Error::OpenElsewhere); [`LocksLost`](crate::Error::LocksLost);
+    /// [`SeatsFull`](crate::Error::SeatsFull); [`Busy`](crate::Error::Busy) if another process holds the lock of the
+    /// file for all of [`lock_wait`](Options::lock_wait); [`BadOption`](crate::Error::BadOption); and
+    /// [`Io`](crate::Error::Io). With [`OnMismatch::Recreate`] also those of [`create`](Options::create).
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Cache> {
         Ok(handle(open::open(path.as_ref(), self.checked()?)?))
     }
 
-    /// Opens an existing cache file for reading only. This needs read permission, writes nothing, not even a counter or
-    /// an access mark, and locks nothing.
+    /// Opens an existing cache file for reading only. This needs only permission to read. The handle writes nothing,
+    /// not even counters or access marks, and takes no lock.
     ///
     /// # Errors
     /// The same as those of [`open`](Options::open).
@@ -275,8 +286,8 @@ impl Options {
         Ok(Cache::new(open::open(path.as_ref(), &settings)?))
     }
 
-    /// Opens a cache file, or creates it if it does not exist. If several processes do so at the same time, one of them
-    /// creates it.
+    /// Opens a cache file, or creates it if it does not exist. If several processes do this at the same time, one of
+    /// them creates the file, and the others open it.
     ///
     /// # Errors
     /// The same as those of [`open`](Options::open) and [`create`](Options::create).
@@ -285,19 +296,21 @@ impl Options {
         Ok(handle(open::open_or_create(path.as_ref(), &settings)?))
     }
 
-    /// Removes a cache file and its locks. For processes that have it open, reads are misses from then on, and writes
-    /// fail with [`NotFound`](crate::Error::NotFound) until the file is created again. Locks that they still use are
-    /// removed when the last of them closes the file, or when the next file is created there.
+    /// Removes a cache file and its locks. In processes that have the file open, reads miss from then on, and writes
+    /// fail with [`NotFound`](crate::Error::NotFound) until the file is created again. Lock files that these processes
+    /// still use are removed when the last of them closes the file, or when the next file is created at the path.
     ///
     /// # Errors
-    /// [`NotFound`](crate::Error::NotFound), [`BadFile`](crate::Error::BadFile) if the file is not a cache file,
-    /// [`NotTrusted`](crate::Error::NotTrusted), [`Io`](crate::Error::Io).
+    /// [`NotFound`](crate::Error::NotFound); [`BadFile`](crate::Error::BadFile) if the file is not a cache file;
+    /// [`NotTrusted`](crate::Error::NotTrusted); [`OpenElsewhere`](crate::Error::OpenElsewhere) with the strategy
+    /// `process`; [`Busy`](crate::Error::Busy); and [`Io`](crate::Error::Io).
     pub fn destroy(&self, path: impl AsRef<Path>) -> Result<()> {
         open::destroy(path.as_ref(), &self.settings)
     }
 }
 
-/// A handle of a file that was opened for writing. No lock is held any more, so nobody waits for pages to become large.
+/// A handle of a file that was opened for writing. The opening lock is released by now, so no process waits while pages
+/// become large.
 fn handle(opened: AttachedFile) -> Cache {
     opened.make_pages_large();
     Cache::new(opened)

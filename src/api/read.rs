@@ -1,5 +1,5 @@
-//! The read path: hash the key, look it up, copy, validate. The fast path takes no lock and makes no system call;
-//! [`reader`](super::reader) has what follows if it is not enough.
+//! The read path: hash the key, look it up, copy, validate. The fast path takes no lock and makes no system call.
+//! [`reader`](super::reader) has the steps that follow if it does not suffice.
 
 use super::cache::Cache;
 use super::item::{Changed, Item, ItemId, Known};
@@ -19,7 +19,7 @@ use crate::shm::Memory;
 use crate::store::read::{BucketView, Extract, Look, RecordRef};
 use crate::store::record::MAX_KEY;
 
-/// Keys of a batch whose cache lines are prefetched together.
+/// How many keys of a batch have their cache lines prefetched together.
 const BATCH: usize = 16;
 
 impl Cache {
@@ -44,18 +44,20 @@ impl Cache {
         self.read(key.as_ref(), &mut WholeItem(&self.file.time))
     }
 
-    /// Like [`get_item`](Self::get_item), but returns an error if there is no memory for the value.
+    /// Like [`get_item`](Self::get_item), but returns an error if there is no memory for the value, instead of ending
+    /// the process.
     ///
     /// # Errors
-    /// [`NoMemory`](Error::NoMemory), instead of ending the process.
+    /// [`NoMemory`](Error::NoMemory).
     pub fn try_get_item(&self, key: impl AsRef<[u8]>) -> Result<Option<Item>> {
         let known = self.read(key.as_ref(), &mut TryWhole::<false>(&self.file.time)).transpose()?;
         Ok(known.map(|known| known.item))
     }
 
-    /// The value of a key, unless it is still the one that the caller holds; `None` is a miss. This is as true as a
-    /// [`get`](Self::get) and takes as long for a large value as for a small one, so that a caller can keep what it made
-    /// of a value, and look each time whether it still holds.
+    /// The value of a key, unless it is still the one that the caller holds; `None` is a miss. The answer is as current
+    /// as that of a [`get`](Self::get), and if the value is unchanged, it takes equally long for values of all sizes.
+    /// So a caller can keep what it computed from a value, and check before each use whether the value is still
+    /// current.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -71,8 +73,8 @@ impl Cache {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// Where reads verify checksums, and after a crash, the answer for a value that is there is always
-    /// [`New`](Changed::New).
+    /// Where reads verify checksums, and after a crash of the operating system, the answer for a key with a value is
+    /// always [`New`](Changed::New).
     ///
     /// # Errors
     /// [`NoMemory`](Error::NoMemory), if there is no memory for a new value.
@@ -85,8 +87,8 @@ impl Cache {
         }
     }
 
-    /// One look on the fast path: whether the value that the caller holds is stale, if it is still the key's. Such a look
-    /// counts as a hit; any other counts as nothing.
+    /// One look on the fast path. If the key still has the value that the caller holds, returns whether that value is
+    /// stale, and counts a hit. Otherwise returns `None` and counts nothing.
     #[inline(always)]
     fn unchanged(&self, key: &[u8], known: ItemId) -> Option<bool> {
         if self.has_namespace != 0 {
@@ -99,9 +101,9 @@ impl Cache {
         reader.glance_at(&key, reader.opened.store.bucket_view(&key), None, want)
     }
 
-    /// Whether the key still has the value that the caller holds, and the value is not stale. Only then is the look
-    /// counted, as a hit: a caller that gets `false` goes on to [`get_or_create`](Self::get_or_create), which counts its
-    /// own.
+    /// Whether the key still has the value that the caller holds, and the value is not stale. If so, this counts as a
+    /// hit. Otherwise it counts as nothing, because the caller goes on to [`get_or_create`](Self::get_or_create), which
+    /// counts its own read.
     #[must_use]
     pub fn is_fresh(&self, key: impl AsRef<[u8]>, known: ItemId) -> bool {
         self.with_stored_key(key.as_ref(), |key| {
@@ -123,9 +125,9 @@ impl Cache {
         })
     }
 
-    /// What is known of a stored key, a negative entry included. The look is not counted: a caller that looks more than
-    /// once counts one hit or miss. A look that may not wait finds nothing while a change is under way, and where reads
-    /// lock.
+    /// The entry of a stored key, which may be a remembered absence. The look is not counted, because a caller that
+    /// looks more than once counts one hit or miss. A look that may not wait finds nothing while a writer changes the
+    /// bucket, and where reads take a lock.
     pub(super) fn known(&self, key: &[u8], may_wait: bool) -> Result<Option<Known>> {
         let want = &mut TryWhole::<true>(&self.file.time);
         if let Some(file) = self.file.in_own_use()
@@ -140,8 +142,8 @@ impl Cache {
         if may_wait { self.read_slow_with(key, want, |_, read| read).transpose() } else { Ok(None) }
     }
 
-    /// One look at a stored key on the fast path. A record that the caller `accepts` is used, and counts as a hit. Any
-    /// other counts as nothing: the caller goes on with a full read.
+    /// One look at a stored key on the fast path. If the caller `accepts` the record, the look extracts `want` from it
+    /// and counts a hit. Otherwise it counts nothing, because the caller goes on with a full read.
     #[inline]
     pub(super) fn glance<T: Extract>(
         &self,
@@ -179,7 +181,7 @@ impl Cache {
     /// Copies the value of a key to the start of `buf` and returns its length; `None` is a miss.
     ///
     /// # Errors
-    /// [`BufferTooSmall`](Error::BufferTooSmall), which contains the length; then nothing is copied.
+    /// [`BufferTooSmall`](Error::BufferTooSmall), which contains the value's length in bytes; then nothing is copied.
     pub fn get_into(&self, key: impl AsRef<[u8]>, buf: &mut [u8]) -> Result<Option<usize>> {
         let mut want = Into(buf);
         match self.read(key.as_ref(), &mut want) {
@@ -189,9 +191,9 @@ impl Cache {
         }
     }
 
-    /// The value of a key in memory that `room` allocates for its length; `None` is a miss. This saves a copy for
-    /// callers that need their values in memory of a special kind. If the value changes meanwhile, `room` is called
-    /// again. It runs under no lock, and may use the cache.
+    /// The value of a key, in memory that `room` allocates when it is given the value's length in bytes; `None` is a
+    /// miss. This saves a copy for callers that need their values in a special kind of memory. If the value changes
+    /// meanwhile, `room` is called again. It runs under no lock, and may use the cache.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -203,7 +205,8 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// [`BufferTooSmall`](Error::BufferTooSmall) if `room` returns less than the length; then nothing is copied.
+    /// [`BufferTooSmall`](Error::BufferTooSmall) if `room` returns fewer bytes than the value has; then nothing is
+    /// copied.
     pub fn get_with<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Result<Option<B>> {
         match self.read(key.as_ref(), &mut In(room)) {
             None => Ok(None),
@@ -212,7 +215,8 @@ impl Cache {
         }
     }
 
-    /// The item of a key, whose value is copied to the start of `buf`; the item holds the value's length. `None` is a miss.
+    /// The item of a key, whose value is copied to the start of `buf`. In place of the value, the item holds its length
+    /// in bytes. `None` is a miss.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -226,7 +230,7 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// [`BufferTooSmall`](Error::BufferTooSmall), which contains the length; then nothing is copied.
+    /// [`BufferTooSmall`](Error::BufferTooSmall), which contains the value's length in bytes; then nothing is copied.
     pub fn get_item_into(&self, key: impl AsRef<[u8]>, buf: &mut [u8]) -> Result<Option<Item<usize>>> {
         let given = buf.len();
         match self.read(key.as_ref(), &mut ItemInto { buf, time: &self.file.time }) {
@@ -235,11 +239,12 @@ impl Cache {
         }
     }
 
-    /// The item of a key, with its value in memory that `room` allocates for its length, as for
-    /// [`get_with`](Self::get_with). `None` is a miss.
+    /// The item of a key, with its value in memory that `room` allocates, as in [`get_with`](Self::get_with). `None` is
+    /// a miss.
     ///
     /// # Errors
-    /// [`BufferTooSmall`](Error::BufferTooSmall) if `room` returns less than the length; then nothing is copied.
+    /// [`BufferTooSmall`](Error::BufferTooSmall) if `room` returns fewer bytes than the value has; then nothing is
+    /// copied.
     pub fn get_item_with<B: AsMut<[u8]>>(
         &self,
         key: impl AsRef<[u8]>,
@@ -252,14 +257,14 @@ impl Cache {
         }
     }
 
-    /// Whether a `get` of this key would hit. Like a `get`, this counts as a use of the key.
+    /// Whether a `get` of this key would hit. Like a `get`, this counts as a read and as a use of the item.
     #[must_use]
     pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
         self.read(key.as_ref(), &mut Nothing).is_some()
     }
 
-    /// The values of many keys, in the order of the keys. The values are not a snapshot. This is faster than single
-    /// `get`s, because the memory of the next keys is fetched while one value is copied.
+    /// The values of many keys, in the order of the keys. They are not a snapshot. This is faster than single `get`s,
+    /// because the memory of the next keys is fetched while one value is copied.
     #[must_use]
     pub fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Vec<u8>>> {
         let mut values = Vec::with_capacity(keys.len());
@@ -275,20 +280,22 @@ impl Cache {
         items
     }
 
-    /// Like [`get_multi`](Self::get_multi), but returns an error if there is no memory for the values.
+    /// Like [`get_multi`](Self::get_multi), but returns an error if there is no memory for the values, instead of
+    /// ending the process.
     ///
     /// # Errors
-    /// [`NoMemory`](Error::NoMemory), instead of ending the process.
+    /// [`NoMemory`](Error::NoMemory).
     pub fn try_get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
         let mut values = Ok(Vec::with_capacity(keys.len()));
         self.read_multi(keys, &mut TryValue, |_, value| push(&mut values, value));
         values
     }
 
-    /// Like [`get_items`](Self::get_items), but returns an error if there is no memory for the values.
+    /// Like [`get_items`](Self::get_items), but returns an error if there is no memory for the values, instead of
+    /// ending the process.
     ///
     /// # Errors
-    /// [`NoMemory`](Error::NoMemory), instead of ending the process.
+    /// [`NoMemory`](Error::NoMemory).
     pub fn try_get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Item>>> {
         let mut items = Ok(Vec::with_capacity(keys.len()));
         let want = &mut TryWhole::<false>(&self.file.time);
@@ -296,8 +303,8 @@ impl Cache {
         items
     }
 
-    /// Like [`get_multi`](Self::get_multi), but stores all values in one buffer, which the next call can use again:
-    /// nothing is allocated for a single value.
+    /// Like [`get_multi`](Self::get_multi), but stores all values in one buffer, so that no memory is allocated for a
+    /// single value. The next call can use the buffer again.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -313,10 +320,12 @@ impl Cache {
         self.read_multi(keys, &mut Append(values), |append, found| append.0.push(found.is_some()));
     }
 
-    /// Like [`get_multi_into`](Self::get_multi_into), and returns what is known of each value, with its length.
+    /// Like [`get_multi_into`](Self::get_multi_into), and also returns the item of each key, with the length of its
+    /// value in bytes in place of the value. Returns an error if there is no memory for the values, instead of ending
+    /// the process.
     ///
     /// # Errors
-    /// [`NoMemory`](Error::NoMemory), instead of ending the process.
+    /// [`NoMemory`](Error::NoMemory).
     pub fn try_get_items_into<K>(&self, keys: &[K], values: &mut Values) -> Result<Vec<Option<Item<usize>>>>
     where
         K: AsRef<[u8]>,
@@ -330,7 +339,7 @@ impl Cache {
         items
     }
 
-    /// Extracts what is wanted from the record of a key, all of it from the same version of the bucket.
+    /// Extracts what is wanted from the record of a key. All of it comes from the same version of the bucket.
     #[inline(always)]
     fn read<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
         if self.has_namespace == 0
@@ -343,8 +352,8 @@ impl Cache {
         self.read_otherwise(key, want)
     }
 
-    /// A [`read`](Self::read) through a namespace, while reads are sampled, or of a file that is not ready for the fast
-    /// path.
+    /// A [`read`](Self::read) that does not take the shortest path: through a namespace, while reads are sampled, or of
+    /// a file that is not ready for the fast path.
     #[cold]
     #[inline(never)]
     fn read_otherwise<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
@@ -360,7 +369,8 @@ impl Cache {
         self.with_stored_key(key, |key| self.read_stored_otherwise(key, want))
     }
 
-    /// [`read_stored`](Self::read_stored), apart from the straight way through a namespace, which then keeps less in memory.
+    /// [`read_stored`](Self::read_stored) as a separate function, so that the shortest path through a namespace keeps
+    /// fewer values in memory.
     #[inline(never)]
     fn read_stored_otherwise<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
         self.read_stored(key, want)
@@ -418,9 +428,9 @@ impl Cache {
         );
     }
 
-    /// Calls `fast` for each stored key with a view of the key's bucket. Before that it prefetches the buckets of a batch,
-    /// then their records. If the file is not ready for the fast path, it calls `slow` instead. `fast` and `slow` are two
-    /// functions because each has one place of call, where the compiler inlines it.
+    /// Calls `fast` for each stored key with a view of the key's bucket. First it prefetches the buckets of a batch,
+    /// then their records. If the file is not ready for the fast path, it calls `slow` instead. `fast` and `slow` are
+    /// two functions so that each is called in one place only, where the compiler inlines it.
     #[inline(always)]
     fn in_batches<K: AsRef<[u8]>, S>(
         &self,
@@ -454,7 +464,7 @@ impl Cache {
         }
     }
 
-    /// Reads a stored key of a file that is not ready for the fast path: the file was replaced, this thread is not
+    /// Reads a stored key when the file is not ready for the fast path: the file was replaced, this thread is not
     /// listed yet, this process is a forked child, the handle is read-only, reads take a lock or verify checksums, or
     /// the system has crashed.
     #[cold]
@@ -466,7 +476,7 @@ impl Cache {
         })
     }
 
-    /// A [`read_slow`](Self::read_slow) whose `counted` decides whether it counts as a hit or a miss.
+    /// A [`read_slow`](Self::read_slow), for which `counted` decides whether the read counts as a hit or a miss.
     fn read_slow_with<T: Want>(
         &self,
         key: &[u8],
@@ -484,7 +494,7 @@ impl Cache {
     }
 }
 
-/// Adds what a read of a batch found; after the first error nothing more is added.
+/// Adds the result of one read of a batch. After the first error nothing more is added.
 fn push<T>(list: &mut Result<Vec<Option<T>>>, found: Option<Result<T>>) {
     match (&mut *list, found.transpose()) {
         (Ok(values), Ok(value)) => values.push(value),
@@ -503,7 +513,7 @@ mod tests {
         cache.file.in_own_use().is_some_and(|file| Reader::fast(&file).is_some())
     }
 
-    /// Otherwise every read through the handle would take the slow path.
+    /// If this failed, every read through the handle would take the slow path.
     #[test]
     fn reads_through_a_handle_that_followed_a_replaced_file_are_as_fast_as_before() {
         let dir = tempfile::tempdir().unwrap();

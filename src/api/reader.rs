@@ -1,4 +1,4 @@
-//! One thread's reads of a file: one lookup without a lock, and what follows if that is not enough.
+//! One thread's reads of a file: one lookup without a lock, and the steps that follow if it does not suffice.
 
 use super::count::{count_on, count_read_on, note_plain_read, note_read};
 use super::idle::{LockedReading, Reading};
@@ -24,7 +24,7 @@ fn runs_callers_code<T: Extract>(opened: &AttachedFile) -> bool {
     T::RUNS_CALLERS_CODE || opened.settings.time.is_callers()
 }
 
-/// The reader's lock, if reads take one. It is released before the slow path takes the writer's.
+/// The lock that readers take with some strategies. It is released before the slow path takes the writers' lock.
 fn lock_shared(opened: &AttachedFile) -> Result<Option<RegionGuard<'_>>, LockError> {
     match opened.joined() {
         Some(joined) => joined.member.locks.lock_shared(0, opened.settings.lock_wait),
@@ -42,10 +42,10 @@ pub(super) struct Reader<'a> {
 /// Where reads are counted.
 #[derive(Clone, Copy)]
 enum ReadCounters {
-    /// On the lines of the fast path, which are loaded when something is counted.
+    /// On the lines of the fast path. They are looked up only when something is counted.
     Fast,
     Of(SeatLines),
-    /// This process has not joined: its reads are neither counted nor marked.
+    /// This process is not a member: its reads are neither counted nor marked.
     Nowhere,
 }
 
@@ -69,13 +69,14 @@ impl<'a> Reader<'a> {
         opened.is_plain_to_read(besides).then_some(Self { opened, counters: ReadCounters::Fast })
     }
 
-    /// The reader of the slow path. A forked child joins at its first use; if it cannot, it reads without counting.
+    /// The reader of the slow path. A forked child joins at its first use. If it cannot join, it reads without
+    /// counting.
     pub(super) fn of(opened: &'a AttachedFile) -> Self {
         let joined = opened.joined_for_read();
         Self { opened, counters: joined.map_or(ReadCounters::Nowhere, |joined| ReadCounters::Of(joined.lines)) }
     }
 
-    /// A read from a view of the key's bucket: one lookup, and further ones if a writer disturbs it.
+    /// Reads from a view of the key's bucket: one lookup, and more lookups if a writer disturbs it.
     #[inline(always)]
     pub(super) fn read_at<T: Extract>(
         self,
@@ -101,7 +102,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A look from a view of the key's bucket, which counts only if it finds what is wanted.
+    /// One look from a view of the key's bucket. It is counted only if it finds what is wanted.
     #[inline(always)]
     pub(super) fn glance_at<T>(
         self,
@@ -126,7 +127,7 @@ impl<'a> Reader<'a> {
         self.opened.store.lookup(key, Reading(self.opened), want, self.marks())
     }
 
-    /// One lookup under a lock, which is released after it.
+    /// One lookup under a lock, which is then released.
     fn lookup_under<T: Extract, L>(self, lock: L, key: &Key<'_>, want: &mut T) -> Look<T::Out> {
         let reading = LockedReading::new(self.opened);
         let looked = self.opened.store.lookup(key, &reading, want, self.marks());
@@ -135,13 +136,13 @@ impl<'a> Reader<'a> {
         looked
     }
 
-    /// Whether this process is a member, which marks what it reads.
+    /// Whether lookups mark what they read, which they do if this process is a member.
     #[inline(always)]
     fn marks(self) -> bool {
         !matches!(self.counters, ReadCounters::Nowhere)
     }
 
-    /// The result of a first lookup, or of further ones if a writer disturbed it.
+    /// The result of a first lookup, or that of more lookups if a writer disturbed it.
     pub(super) fn go_on<T: Extract>(self, looked: Look<T::Out>, key: Key<'_>, want: &mut T) -> Option<T::Out> {
         match looked {
             Look::Hit(value) => Some(value),
@@ -150,7 +151,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// [`retry`](Self::retry) of the fast path, counted as a hit or a miss. The arguments fit in registers.
+    /// [`retry`](Self::retry) for the fast path. It counts a hit or a miss. Its arguments fit in registers.
     #[cold]
     #[inline(never)]
     fn counted_retry<T: Extract>(opened: &AttachedFile, bytes: &[u8], hash: u64, want: &mut T) -> Option<T::Out> {
@@ -171,7 +172,8 @@ impl<'a> Reader<'a> {
         reader.counted(Some(namespace), reader.retry(*key, want))
     }
 
-    /// Repeats a lookup that a writer disturbed: some more lookups, then one under the stripe's lock, then a miss.
+    /// Repeats a lookup that a writer disturbed: some more lookups without a lock, then one under the stripe's lock. If
+    /// that one is disturbed, too, or the lock cannot be taken, the read is a miss.
     #[cold]
     #[inline(never)]
     fn retry<T: Extract>(self, key: Key<'_>, want: &mut T) -> Option<T::Out> {
@@ -197,8 +199,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes the stripe's lock, completes what a dead holder left, and looks the key up. A lookup that runs the caller's
-    /// code comes just after the lock is released. `None` if the lock could not be taken in time.
+    /// Takes the stripe's lock, completes what a dead holder left unfinished, and looks up the key. A lookup that runs
+    /// the caller's code follows after the lock is released. `None` if the lock could not be taken in time.
     fn locked<T: Extract>(self, key: &Key<'_>, want: &mut T) -> Option<Look<T::Out>> {
         let store = &self.opened.store;
         let stripe = store.stripe_of(key);
@@ -206,12 +208,12 @@ impl<'a> Reader<'a> {
             return await_settled(self.opened).then(|| self.lookup(key, want));
         };
         guard.settle_bucket(store.bucket_of(key));
-        // Taking the lock has already completed what a dead writer left.
+        // Taking the lock has already completed what a dead writer left unfinished.
         let guard = (!runs_callers_code::<T>(self.opened)).then_some(guard);
         Some(self.lookup_under(guard, key, want))
     }
 
-    /// A read off the fast path. It takes the reader's lock and verifies checksums, if they are needed.
+    /// A read off the fast path. If needed, it takes the readers' lock and verifies the checksum.
     pub(super) fn verified<T: Want>(self, key: Key<'_>, want: &mut T) -> Option<T::Out> {
         let opened = self.opened;
         let distrust = opened.store.distrust(opened.store.stripe_of(&key));
@@ -222,7 +224,8 @@ impl<'a> Reader<'a> {
             self.count(MemberCount::BoundedMisses, 1);
             return None;
         };
-        // A lookup that runs the caller's code gives the lock back first. The version of the bucket still validates it.
+        // Before a lookup that runs the caller's code, the lock is released. The version of the bucket still validates
+        // the lookup.
         let shared = shared.filter(|_| !runs_callers_code::<T>(opened));
         if opened.settings.verify_reads || distrust == CrashState::Verify {
             let mut sound = Sound { key, want };

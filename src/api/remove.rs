@@ -1,4 +1,4 @@
-//! Removing a namespace with all its values, so that another name gets its entry.
+//! Removing a namespace with all its values, which frees its entry for another name.
 
 use super::cache::Cache;
 use super::namespace::{Namespace, NamespaceOptions};
@@ -7,12 +7,13 @@ use crate::error::{Error, Result};
 use crate::store::namespace::Removal;
 
 impl Cache {
-    /// Removes the namespace of this name with all its values, for all processes, and makes room for another name. Returns
-    /// whether the file had it. This takes the same short time for any number of values.
+    /// Removes the namespace of this name with all its values, for all processes, and makes room for another name.
+    /// Returns whether the file had the namespace. The time does not depend on the number of values.
     ///
     /// Handles of the namespace stay valid: their reads miss, and their next write adds the namespace again, with the
-    /// defaults of that handle. So a program that runs for long goes on when somebody tidies its file, as it does when
-    /// the file itself is replaced. What a handle writes while the namespace is being removed counts as written before.
+    /// defaults of that handle. So a long-running program continues when someone removes unused namespaces, just as it
+    /// does when the file itself is replaced. A value that a handle writes during the removal counts as written before
+    /// it.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -28,8 +29,8 @@ impl Cache {
     ///
     /// # Errors
     /// [`BadOption`](Error::BadOption) for a name that no namespace can have, and for a namespace with a
-    /// [word](Self::raise_namespace_word) above 0: words never fall, so it can be [cleared](Self::clear), but not removed;
-    /// and the errors of [`set`](Self::set).
+    /// [word](Self::raise_namespace_word) above 0: because words never fall, it can be [cleared](Self::clear), but not
+    /// removed; and the errors of [`set`](Self::set).
     pub fn remove_namespace(&self, name: &str) -> Result<bool> {
         let namespace = Namespace::new(name, &NamespaceOptions::new())?;
         self.while_open(|| {

@@ -1,4 +1,4 @@
-//! Another size for a cache file that is in use.
+//! Changing the size of a cache file that is in use.
 
 use super::cache::Cache;
 use super::stripe_lock::growing_wait;
@@ -8,10 +8,11 @@ use crate::file::resize::{NewSizes, resize};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Changed buckets that are copied before a closed file is opened again: some milliseconds.
+/// How many changed buckets are copied before the closed file is opened again for a moment. They take some
+/// milliseconds.
 const CLOSED_COPIES: u64 = 2048;
 
-/// How [`Cache::resize`] does it.
+/// Options of [`Cache::resize`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResizeOptions {
     mean_item: Option<u64>,
@@ -19,21 +20,22 @@ pub struct ResizeOptions {
 }
 
 impl ResizeOptions {
-    /// The mean item size that the file has, and up to 30 seconds for keys that are locked.
+    /// The file's present mean item size, and a wait of at most 30 seconds for locked keys.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The expected mean size of key and value: see [`Options::mean_item`](crate::Options::mean_item). By default it stays
-    /// as it is.
+    /// The expected mean size of key and value together, in bytes: see
+    /// [`Options::mean_item`](crate::Options::mean_item). By default it stays unchanged.
     #[must_use]
     pub fn mean_item(mut self, bytes: u64) -> Self {
         self.mean_item = Some(bytes);
         self
     }
 
-    /// How long to wait for the end of all [locks](Cache::lock) of keys, which cannot move to another file.
+    /// How long to wait until no key is [locked](Cache::lock), since such locks cannot move to another file; default 30
+    /// seconds.
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
@@ -41,41 +43,44 @@ impl ResizeOptions {
     }
 }
 
-/// What [`Cache::resize`] has done.
+/// The result of [`Cache::resize`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resized {
-    /// Capacity before, in bytes.
+    /// The capacity before, in bytes.
     pub capacity_before: u64,
-    /// Capacity now, in bytes.
+    /// The capacity now, in bytes.
     pub capacity: u64,
-    /// Number of items before. Expired ones count until their memory is needed.
+    /// The number of items before. An expired item counts until its memory is needed.
     pub items_before: u64,
-    /// Number of items that the new file holds.
+    /// The number of items in the new file.
     pub items: u64,
-    /// Creations that were in progress. Their values were not stored.
+    /// The number of creations that were in progress. Their values were not stored.
     pub voided: u64,
-    /// How long all of it took.
+    /// How long the whole call took.
     pub took: Duration,
-    /// The longest time for which the file was closed to writers. It may have been closed several times.
+    /// The longest time for which the file was closed to writers without a break. It may have been closed several
+    /// times.
     pub closed_for: Duration,
 }
 
 impl Cache {
-    /// Gives the file another capacity while all processes go on using it. A new file gets the items, namespaces, counters
-    /// and invalidations of the old one, and takes its place; all handles of all processes switch to it at their next call.
+    /// Changes the capacity of the file to this number of bytes, while all processes continue to use it. A new file
+    /// gets the items, namespaces, counters and invalidations of the old one, and takes its place. All handles of all
+    /// processes switch to it at their next call.
     ///
-    /// Reads do not miss because of it. Writers wait for some milliseconds at the end. If they never pause, they wait many
-    /// times, with a moment to write between two waits. If not all items fit, the most used ones are kept. Stamps stay, so
-    /// that near copies and [`compare_and_swap`](Cache::compare_and_swap) go on. Creations in progress are voided: their
-    /// callers get their values, which are not stored. The call waits until no key is [locked](Cache::lock). Both files
-    /// exist until the last process has switched, so there must be room for both.
+    /// Reads do not miss because of the resize, unless not all items fit: then the most used ones are kept. Writers
+    /// wait for some milliseconds at the end; if they write without pauses, they wait many times, and can write for a
+    /// moment between two waits. Stamps stay the same, so near copies and [`compare_and_swap`](Cache::compare_and_swap)
+    /// continue to work. Creations in progress are voided: their callers get their values, but the values are not
+    /// stored. The call waits until no key is [locked](Cache::lock). The old file exists until the last process has
+    /// switched, so there must be room for both files.
     ///
-    /// The number of stripes and of lock regions follow the capacity as in a new file, unless they were chosen otherwise
-    /// when the file was created. The largest item changes with the size of a stripe.
+    /// The numbers of stripes and lock regions follow the capacity as in a new file, unless the creator of the file
+    /// chose other numbers. The size of the largest item follows the size of a stripe.
     ///
-    /// If the process is killed, the file is as it was. Programs that open the file with a capacity of their own get
-    /// [`Mismatch`](Error::Mismatch) from then on, at their next start: change their configuration, too.
+    /// If the calling process is killed, the file stays as it was. Programs that open the file with another capacity
+    /// than the new one get [`Mismatch`](Error::Mismatch) from their next start on, so change their configuration, too.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -89,11 +94,11 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// [`NotResized`](Error::NotResized) if keys stay locked, if another process resizes the file, if this process cannot
-    /// give the new file the owner, group and mode of the old one, and with strategy `none`;
+    /// [`NotResized`](Error::NotResized) if keys stay locked, if another process is resizing the file, if this process
+    /// cannot give the new file the owner, group and mode of the old one, and with the strategy `none`;
     /// [`BadOption`](Error::BadOption) for sizes that no file can have; [`NoSpace`](Error::NoSpace);
-    /// [`Busy`](Error::Busy) if a stripe stays locked; and the errors of [`set`](Cache::set). After any error the file is
-    /// as it was.
+    /// [`Busy`](Error::Busy) if a stripe stays locked; and the errors of [`set`](Cache::set). After an error the file
+    /// is as it was.
     pub fn resize(&self, capacity: u64, how: &ResizeOptions) -> Result<Resized> {
         self.resize_in_rounds(capacity, how, CLOSED_COPIES)
     }
@@ -107,7 +112,7 @@ impl Cache {
         let old = Arc::clone(&*self.current()?);
         let done = resize(&old, &NewSizes { capacity, mean_item: how.mean_item, until, closed_copies })?;
         drop(old);
-        // The old file is freed as soon as possible.
+        // This releases the old file as soon as possible.
         drop(self.current());
         Ok(Resized {
             capacity_before: done.before.capacity,
@@ -120,7 +125,7 @@ impl Cache {
         })
     }
 
-    /// Calls `write`, and again if it found the file closed, until the file is open or has a successor.
+    /// Calls `write`. If `write` found the file closed, calls it again until the file is open or has a successor.
     #[inline(always)]
     pub(super) fn while_open<R>(&self, mut write: impl FnMut() -> Result<R>) -> Result<R> {
         match write() {
@@ -129,7 +134,8 @@ impl Cache {
         }
     }
 
-    /// [`while_open`](Self::while_open) after a `write` with this error, which may be another one.
+    /// [`while_open`](Self::while_open) after a first call of `write` that failed with this error, which may be any
+    /// error.
     #[cold]
     #[inline(never)]
     fn once_open<R>(&self, error: Error, write: &mut dyn FnMut() -> Result<R>) -> Result<R> {
@@ -165,7 +171,7 @@ mod tests {
     const KEYS: u32 = 100;
     const MIB: u64 = 1 << 20;
 
-    /// Writes to its own keys without a pause, and finds in them what it wrote.
+    /// Writes the keys from `first` on without a pause, and checks that each key has the value that was written last.
     fn write_until(stop: &AtomicBool, cache: &Cache, first: u32) {
         let mut last = [0; KEYS as usize];
         for round in 1.. {
@@ -194,7 +200,7 @@ mod tests {
                     move || write_until(stop, cache, first)
                 })
             });
-            // So few that it takes many rounds.
+            // So few copies at a time that the resize takes many rounds.
             let resized = [8, 4].map(|size| cache.resize_in_rounds(size * MIB, &ResizeOptions::new(), 4));
             stop.store(true, Ordering::Relaxed);
             assert!(resized.iter().all(Result::is_ok), "{resized:?}");

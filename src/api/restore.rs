@@ -1,4 +1,4 @@
-//! Storing saved items: what a dump holds, or another cache file.
+//! Storing saved items, which come from a dump or from another cache file.
 
 use super::cache::Cache;
 use super::namespace::{Namespace, NamespaceOptions};
@@ -24,22 +24,22 @@ pub struct RestoreOptions {
 }
 
 impl RestoreOptions {
-    /// Only keys that the cache does not hold, and only where there is room.
+    /// Stores only items whose keys the cache does not hold, and only where there is room.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether a saved item replaces what the cache holds for its key. By default what the cache holds is kept, because it
-    /// is newer.
+    /// Whether a saved item replaces the item that the cache holds for its key. By default the cache's item is kept,
+    /// because it is newer.
     #[must_use]
     pub fn replace(mut self, replace: bool) -> Self {
         self.replace = replace;
         self
     }
 
-    /// Whether a saved item is stored like a new one where there is no room for it, so that others are evicted. By default
-    /// it is left out.
+    /// Whether a saved item for which there is no room is stored like a new one, so that other items are evicted. By
+    /// default it is not stored.
     #[must_use]
     pub fn evict(mut self, evict: bool) -> Self {
         self.evict = evict;
@@ -54,7 +54,7 @@ impl RestoreOptions {
 pub enum Restored {
     /// The item was stored.
     Stored,
-    /// The cache holds the key, and what it holds was kept.
+    /// The cache holds an item for the key, which was kept; nothing was stored.
     Kept,
     /// The item has expired; nothing was stored.
     Expired,
@@ -73,7 +73,7 @@ struct Incoming<'i> {
     heat: Heat,
 }
 
-/// Where an item belongs.
+/// To which part of the file an item belongs.
 #[derive(Clone, Copy)]
 enum Home<'i> {
     File,
@@ -82,7 +82,7 @@ enum Home<'i> {
     Nowhere(&'i str),
 }
 
-/// What is written under the lock.
+/// What is written under the stripe's lock.
 struct Draft<'i> {
     record: NewRecord<'i>,
     namespace: NamespaceId,
@@ -90,15 +90,17 @@ struct Draft<'i> {
 }
 
 impl Cache {
-    /// Stores an item that was saved from a file, usually from another one, with its expiry, creation time and flags. On a
-    /// handle with a namespace it becomes an item of that namespace. Without one, its key is a stored key, and the
-    /// namespace that it names is added to the file if it is not there.
+    /// Stores an item that was saved from a file, usually from another one, with its expiry, creation time and flags.
+    /// On a handle with a namespace it becomes an item of this namespace. On a handle without one, its key is a stored
+    /// key, and a namespace that the item names is added to the file if needed.
     ///
-    /// The item counts as written now: invalidations of this file that came before do not cover it. A creation time in the
-    /// future is taken for the present. If the key is being created, the creator's value will replace the item.
+    /// The item counts as written now, so earlier invalidations of this file do not cover it. A creation time in the
+    /// future is replaced by the present. If a caller is creating the key's value, that value will replace the item;
+    /// but with [`RestoreOptions::replace`] the created value is not stored, as after a [`set`](Cache::set).
     ///
-    /// By default nothing in the file suffers: what it holds is kept, and the item is stored only where there is room, or
-    /// where expired or invalidated items leave some. See [`hottest_first`](Cache::hottest_first) for an example.
+    /// By default the file loses nothing: the items that it holds are kept, and a saved item is stored only where there
+    /// is room, or where expired or invalidated items leave room. See [`hottest_first`](Cache::hottest_first) for an
+    /// example.
     ///
     /// # Errors
     /// The errors of [`set`](Cache::set) and of [`namespace`](Cache::namespace).
@@ -107,8 +109,8 @@ impl Cache {
         self.restore_multi(std::slice::from_ref(item), how).pop().unwrap_or(Ok(Restored::NoRoom))
     }
 
-    /// Restores many items, one by one, and returns the result of each, in the order of the items. Its cost is like that of
-    /// [`set_multi`](Self::set_multi).
+    /// Restores many items, one by one, and returns the result of each, in the order of the items. The cost is like
+    /// that of [`set_multi`](Self::set_multi).
     #[must_use = "each item is stored, or not, by itself"]
     pub fn restore_multi<B: AsRef<[u8]>>(&self, items: &[SavedItem<B>], how: &RestoreOptions) -> Vec<Result<Restored>> {
         let namespaces = namespaces_of(items);
@@ -131,7 +133,7 @@ impl Cache {
         )
     }
 
-    /// The parts of an item. The caller's code runs here, before the first lock.
+    /// Takes an item apart. The caller's code runs here, before the first lock is taken.
     fn incoming<'i, B: AsRef<[u8]>>(
         &'i self,
         item: &'i SavedItem<B>,
@@ -182,7 +184,7 @@ impl Cache {
         let created_ms = item.created.map_or(0, |created| milliseconds(created).min(time.now_ms()));
         let tag_clock = if item.metadata.tags.is_empty() { 0 } else { writer.opened.store.tag_clock() };
         let metadata = Metadata { namespace: namespace.number(), created_ms, tag_clock, ..item.metadata };
-        // A record that had an extension for its creation time alone keeps it.
+        // A record that had an extension only for its creation time keeps the extension.
         let metadata = if created_ms == 0 { metadata.if_any() } else { Some(metadata) };
         let record = NewRecord::new(writer.key, item.value, expires_ms, metadata);
         check_size(writer.opened, &record)?;
@@ -190,7 +192,7 @@ impl Cache {
     }
 }
 
-/// The namespaces that items name, except those that cannot be.
+/// The namespaces that items name, without names that no namespace can have.
 fn namespaces_of<B>(items: &[SavedItem<B>]) -> HashMap<&str, Namespace> {
     let mut namespaces = HashMap::new();
     for name in items.iter().filter_map(|item| item.namespace.as_deref()) {
@@ -220,7 +222,7 @@ fn restore_in(
         return Restored::NoRoom;
     }
     if how.replace {
-        // As after a `set`: a value that was being created meanwhile is not stored.
+        // As with `set`: if a caller is creating the key's value, that value is not stored.
         guard.void(&writer.key);
     }
     Restored::Stored

@@ -6,22 +6,22 @@ use crate::names::names;
 use crate::store::counters::Counters;
 use crate::store::histograms::Histogram;
 
-/// One number of [`Stats::samples`], with what a metrics system needs to know about it.
+/// One number of [`Stats::samples`], with the facts that a metrics system needs about it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Sample {
     /// The name of the time series. Samples of the same name differ in their labels.
     pub name: &'static str,
-    /// The name of the metric, which is that of the time series without the endings `_total` of counters and `_bucket`,
-    /// `_sum` and `_count` of histograms. Samples of one metric follow each other.
+    /// The name of the metric: that of the time series, without the suffix `_total` of counters, and `_bucket`, `_sum`
+    /// and `_count` of histograms. The samples of one metric follow each other.
     pub family: &'static str,
-    /// Whether the number only grows.
+    /// The kind of the metric: counter, gauge or histogram.
     pub kind: SampleKind,
-    /// What the metric means, in one sentence.
+    /// The meaning of the metric, in one sentence.
     pub help: &'static str,
     /// The labels, each with its value.
     pub labels: Vec<(&'static str, String)>,
-    /// The number. Times are in seconds.
+    /// The number. Times are in seconds, sizes in bytes.
     pub value: f64,
 }
 
@@ -29,12 +29,13 @@ pub struct Sample {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SampleKind {
-    /// A number that only grows. It starts anew with a new file.
+    /// A number that only grows. In a new file it starts at 0 again.
     Counter,
     /// A number that grows and falls.
     Gauge,
-    /// How many operations took at most the time in the label `le`; and in further samples the number of all operations,
-    /// and the time of all of them together. Each of these numbers only grows.
+    /// A distribution of durations. Each sample with a label `le` counts the operations that took at most so many
+    /// seconds; two further samples have the number of all operations and their total duration. Each of these numbers
+    /// only grows.
     Histogram,
 }
 
@@ -53,8 +54,8 @@ struct CounterMetric {
     field: &'static str,
     name: &'static str,
     label: Option<(&'static str, &'static str)>,
-    /// The help text of a metric with several counters. Other metrics have the first sentence of the counter's
-    /// documentation.
+    /// The help text of a metric with several counters. The help text of any other metric is the first sentence of the
+    /// counter's documentation.
     help: Option<&'static str>,
 }
 
@@ -106,7 +107,7 @@ struct HistogramMetric {
     /// The field of [`Times`](crate::Times).
     field: &'static str,
     family: &'static str,
-    /// The names of its time series: those of the groups, of the sum and of the count.
+    /// The names of its time series: the groups, the sum and the count.
     names: [&'static str; 3],
     help: &'static str,
 }
@@ -150,7 +151,7 @@ impl HistogramMetric {
         let [bucket, sum, count] = self.names;
         let mut up_to = 0u64;
         let group = |(group, &count): (usize, &u64)| {
-            // A damaged file can contain any numbers, and a scraper refuses groups that shrink.
+            // A damaged file can contain arbitrary numbers, and a scraper rejects groups whose counts fall.
             up_to = up_to.saturating_add(count);
             let bound = Histogram::bound(group).map_or("+Inf".to_owned(), |bound| bound.as_secs_f64().to_string());
             one(bucket, vec![("le", bound)], up_to as f64)
@@ -163,12 +164,12 @@ impl HistogramMetric {
 }
 
 impl Stats {
-    /// The statistics as metrics, in the words of Prometheus and OpenMetrics. The names are the same in every program,
-    /// so one dashboard and one set of alert rules serve all: see `docs/operations.md`. Ratios and rates are left to the
-    /// metrics system, which computes them from counters.
+    /// The statistics as metrics, in the terms of Prometheus and OpenMetrics. Every program uses the same names, so one
+    /// dashboard and one set of alert rules serve all of them: see `docs/operations.md`. Ratios and rates are left to
+    /// the metrics system, which computes them from the counters.
     ///
-    /// These are numbers of the whole file. If each process that uses a file exported them, their sum would count every
-    /// event once for each process, so one process per host should.
+    /// The numbers are those of the whole file. Only one process per host should export them: if each process that uses
+    /// a file did, their sum would count every event several times.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

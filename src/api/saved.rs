@@ -1,4 +1,4 @@
-//! Items with everything that another file needs to hold them, read from the most used to the least used.
+//! Items with everything that another file needs to store them, read from the most to the least used.
 
 use super::cache::Cache;
 use super::item::moment;
@@ -17,14 +17,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// An item with everything that another cache file needs to hold it: see [`Cache::hottest_first`] and
+/// An item with everything that another cache file needs to store it: see [`Cache::hottest_first`] and
 /// [`Cache::restore`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SavedItem<B = Vec<u8>> {
-    /// The key: that of the caller on a handle with a namespace, else the stored key.
+    /// The caller's key on a handle with a namespace, else the stored key.
     pub key: B,
-    /// The value; `None` if the cache remembers that the key has none.
+    /// The value; `None` if the cache remembers that the key has no value.
     pub value: Option<B>,
     /// The name of the item's namespace, if it has one.
     pub namespace: Option<Arc<str>>,
@@ -32,27 +32,28 @@ pub struct SavedItem<B = Vec<u8>> {
     pub flags: u32,
     /// When the item expires, if it does.
     pub expires: Option<SystemTime>,
-    /// Whether reads move the expiry: see [`NamespaceOptions::idle`](crate::NamespaceOptions::idle). This does nothing for an
-    /// item without a namespace, or of one without an idle time.
+    /// Whether reads extend the expiry: see [`NamespaceOptions::idle`](crate::NamespaceOptions::idle). This has no
+    /// effect on an item without a namespace, or in a namespace without an idle time.
     pub follows_reads: bool,
-    /// When the item becomes stale, if it does. An item that a soft invalidation made stale has the first millisecond of
-    /// 1970, since no other file knows of the invalidation.
+    /// When the item becomes stale, if it does. For an item that a soft invalidation made stale, this is the first
+    /// millisecond of 1970, because no other file knows of the invalidation.
     pub soft_expires: Option<SystemTime>,
-    /// When the item was created, if that is known: see [`Item::created`](crate::Item).
+    /// When the item was created, with a precision of 10 ms, if it is known: see [`Item::created`](crate::Item).
     pub created: Option<SystemTime>,
-    /// How long the creation of the value took, to eleven leading bits; zero if that is not known.
+    /// How long the creation of the value took, in milliseconds, of which the file keeps the 11 leading bits; zero if
+    /// it is not known.
     pub cost: Duration,
     /// The ring that held the item.
     pub ring: Ring,
-    /// How often the item was read since it came into its ring, up to 3.
+    /// How often the item was read since it came into its ring, at most 3.
     pub marks: u8,
-    /// The numbers of the item's tags, which are the same in every file. A file does not know their names. No other file
-    /// knows of the invalidations that came to them after the item was saved.
+    /// The numbers of the item's tags, which are the same in every file. A file does not know the names of tags.
+    /// Invalidations of these tags that came after the item was saved do not cover it in another file.
     pub tags: Vec<u16>,
 }
 
 impl<B> SavedItem<B> {
-    /// An item that neither expires nor becomes stale and was not used.
+    /// An item that does not expire, does not become stale, and was never read.
     pub fn new(key: B, value: Option<B>) -> Self {
         Self {
             key,
@@ -71,10 +72,10 @@ impl<B> SavedItem<B> {
     }
 }
 
-/// How far ahead of the item that is read the memory of its bucket and of its record is fetched.
+/// How many items ahead of the one being read the memory of a bucket, and that of a record, is fetched.
 const BUCKETS_AHEAD: usize = 16;
 const RECORDS_AHEAD: usize = 8;
-/// When an item became stale that a soft invalidation covered: as early as a record can say.
+/// The soft expiry of an item that a soft invalidation made stale: the earliest that a record can hold.
 const STALE_SINCE_EVER: u64 = 1;
 
 /// An iterator over the items of a cache, from the most used to the least used: see [`Cache::hottest_first`].
@@ -89,14 +90,14 @@ pub struct HottestFirst {
 }
 
 impl Cache {
-    /// The items of this handle's namespace, or of the whole file, with their values, from the most used to the least
-    /// used: first those of the main ring that were read since they came there, then the rest of that ring from the
-    /// newest on, then the small ring. Remembered absences are items, too. Whoever stores them elsewhere by
-    /// [`restore`](Cache::restore) in this order keeps the most used ones, however few fit.
+    /// The items of this handle's namespace, or of the whole file, with their values, from the most to the least used:
+    /// first the items of the main ring that were read since they came there, then the rest of this ring from the
+    /// newest on, then the small ring. Remembered absences are items, too. A caller that stores the items elsewhere by
+    /// [`restore`](Cache::restore), in this order, keeps the most used ones, however few fit.
     ///
-    /// The order is that at the time of this call, which needs eight bytes of memory for each item. The items are not a
-    /// snapshot: each is read when it is its turn, and was current at that moment. An item that stays in the cache is
-    /// returned once. Nothing is marked as read, or counted. Each item passes its checksum.
+    /// The order is that of the time of this call, and takes eight bytes of memory per item. The items are not a
+    /// snapshot: each one is read in its turn, and was current at that moment. An item that stays in the cache is
+    /// returned once. Nothing is marked as read, and nothing is counted. Items whose checksum is invalid are left out.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -124,7 +125,7 @@ impl Cache {
 }
 
 impl HottestFirst {
-    /// The item as its caller gets it; `None` for one of another namespace.
+    /// The item in the form that its caller gets; `None` for an item of another namespace.
     fn saved(&mut self, opened: &AttachedFile, item: SlotItem) -> Option<SavedItem> {
         let SlotItem { key, slot, copied } = item;
         let metadata = copied.extension.metadata();
@@ -152,7 +153,7 @@ impl HottestFirst {
         })
     }
 
-    /// Fetches the memory that the next items need.
+    /// Prefetches the memory that the next items need.
     fn prefetch(&self, opened: &AttachedFile) {
         let (store, buckets) = (&opened.store, opened.geometry().buckets);
         if let Some(slot) = self.ranked.get(self.next + BUCKETS_AHEAD) {
@@ -166,8 +167,8 @@ impl HottestFirst {
     }
 }
 
-/// The item of a slot. If its bucket stays half changed, its writer may be dead: the process that locks the stripe
-/// completes what the writer left.
+/// The item of a slot. If its bucket stays half changed, its writer may be dead. In that case this locks the stripe,
+/// which completes what the writer left unfinished.
 fn item_of(opened: &AttachedFile, slot: RankedSlot) -> Option<SlotItem> {
     let (stripe, bucket, word) = slot.place(opened.geometry().buckets);
     let look = || {
@@ -218,7 +219,8 @@ impl Iterator for HottestFirst {
         None
     }
 
-    /// At most as many items as there were when the iterator was made.
+    /// The upper bound is the number of items that the iterator has not reached yet, of those that were there when it
+    /// was made.
     fn size_hint(&self) -> (usize, Option<usize>) {
         (0, Some(self.ranked.len() - self.next))
     }

@@ -1,5 +1,5 @@
-//! A scan of a cache, bucket by bucket: what [`keys`](super::Cache::keys), [`entries`](super::Cache::entries) and
-//! [`sample`](super::Cache::sample) have in common.
+//! A scan of a cache, bucket by bucket: the common part of [`keys`](super::Cache::keys),
+//! [`entries`](super::Cache::entries) and [`sample`](super::Cache::sample).
 
 use super::stripe_lock::{await_settled, lock_for_read};
 use crate::file::AttachedFile;
@@ -15,9 +15,9 @@ use std::sync::Arc;
 /// How often a scan looks at a bucket that is being changed before it takes the lock of the stripe.
 pub(super) const LOOKS: u32 = 64;
 
-/// All buckets of a file, one after the other.
+/// All buckets of a file, one after another.
 pub(super) struct Scan {
-    /// The file with which the scan began; `None` if all reads of it miss.
+    /// The file in which the scan began; `None` if all reads of it miss.
     opened: Option<Arc<AttachedFile>>,
     /// The next bucket: its stripe, and its number in the stripe.
     next: (u32, u64),
@@ -50,13 +50,13 @@ impl fmt::Debug for Scan {
     }
 }
 
-/// The names of the namespaces that a scan met.
+/// The names of the namespaces that a scan has met.
 #[derive(Default)]
 pub(super) struct NamespaceNames(HashMap<NamespaceId, Option<Arc<str>>>);
 
 impl NamespaceNames {
-    /// The name of the namespace of a record that was loaded before, if it has one; `None` if the namespace was invalidated
-    /// or removed since.
+    /// The name of the namespace of a record that the caller has loaded, if the record has one. The outer `None` means
+    /// that the namespace was invalidated or removed since the record was written.
     pub(super) fn name_of(&mut self, opened: &AttachedFile, record: Extension) -> Option<Option<Arc<str>>> {
         let id = opened.store.namespace_numbered(record.namespace());
         let name = || opened.store.namespace_name_of(id.number()).map(Into::into);
@@ -65,8 +65,8 @@ impl NamespaceNames {
     }
 }
 
-/// The items of a bucket, without a lock; `None` if the stripe is to be emptied, or writers do not stop changing the
-/// bucket.
+/// The items of a bucket, read without a lock; `None` if the stripe is to be emptied after a crash, or if writers keep
+/// changing the bucket.
 pub(super) fn items_without_lock(opened: &AttachedFile, stripe: u32, bucket: u64) -> Option<Vec<BucketItem>> {
     if opened.store.distrust(stripe) == CrashState::Discard {
         return None;
@@ -84,8 +84,8 @@ pub(super) fn items_without_lock(opened: &AttachedFile, stripe: u32, bucket: u64
     None
 }
 
-/// The items of a bucket. If it stays half changed, its writer may be dead: the process that locks the stripe completes
-/// what the writer left.
+/// The items of a bucket. If it stays half changed, its writer may be dead. In that case this locks the stripe, which
+/// completes what the writer left unfinished.
 fn items_of(opened: &AttachedFile, stripe: u32, bucket: u64) -> Option<Vec<BucketItem>> {
     if let Some(items) = items_without_lock(opened, stripe, bucket) {
         return Some(items);

@@ -21,7 +21,7 @@ pub struct SetOptions {
     expiry: Option<Expiry>,
     soft_expiry: Option<Expiry>,
     flags: u32,
-    /// Thousandths.
+    /// In thousandths.
     jitter: Option<u16>,
     tags: TagNumbers,
     pub(super) moment: Option<Moment>,
@@ -43,24 +43,24 @@ impl SetOptions {
 
     /// When the item becomes stale. `get` still returns a stale value. [`get_or_create`](crate::Cache::get_or_create)
     /// lets one caller create a new value, and returns the stale one to all others meanwhile. A soft expiry takes 24
-    /// bytes.
+    /// bytes of the capacity: see [`record_size`](crate::record_size).
     #[must_use]
     pub fn soft_expiry(mut self, expiry: Expiry) -> Self {
         self.soft_expiry = Some(expiry);
         self
     }
 
-    /// A number for the caller's own purposes, which [`Cache::get_item`](crate::Cache::get_item) returns. A number
-    /// other than 0 takes 24 bytes.
+    /// A number for the caller's own purposes, which [`Cache::get_item`](crate::Cache::get_item) returns; default 0.
+    /// Any other number takes 24 bytes of the capacity: see [`record_size`](crate::record_size).
     #[must_use]
     pub fn flags(mut self, flags: u32) -> Self {
         self.flags = flags;
         self
     }
 
-    /// Shortens [`Expiry::After`] of the expiry and of the soft expiry by a random part, at most this one, from 0 to 1 in
-    /// steps of a thousandth. Values that are stored together then do not all end together. No value lives longer than it
-    /// would without jitter. By default it is that of the namespace, or none.
+    /// Shortens each [`Expiry::After`] of the expiry and the soft expiry by a random part: at most `part`, from 0 to 1
+    /// in steps of a thousandth. Values that are stored together then do not all expire together. No value lives longer
+    /// than it would without jitter. The default is the jitter of the namespace, or none.
     ///
     /// ```
     /// use std::time::Duration;
@@ -75,10 +75,11 @@ impl SetOptions {
         self
     }
 
-    /// The tags of the value, up to [`MAX_TAGS`](crate::MAX_TAGS). An [invalidation](crate::Cache::invalidate_tags) of one
-    /// of them covers the value. Tags take 40 bytes, and 8 more for each four of them beyond the first four: see
-    /// [`tagged_record_size`](crate::tagged_record_size). If there are more, the value is not stored, and the call returns
-    /// [`TooManyTags`](crate::Error::TooManyTags).
+    /// The tags of the value, at most [`MAX_TAGS`](crate::MAX_TAGS), which is 16. An
+    /// [invalidation](crate::Cache::invalidate_tags) of one of them covers the value. Tags take 40 bytes of the
+    /// capacity, and 8 more for each four tags after the first four: see
+    /// [`tagged_record_size`](crate::tagged_record_size). If there are more than 16 tags, the value is not stored, and
+    /// the call returns [`TooManyTags`](crate::Error::TooManyTags).
     #[must_use]
     pub fn tags<T: AsRef<[u8]>>(self, tags: &[T]) -> Self {
         self.with_tags(TagNumbers::of(tags))
@@ -94,28 +95,29 @@ impl SetOptions {
         self.tags
     }
 
-    /// Stores the value only if nothing that covers its key was invalidated since a [`moment`](crate::Cache::moment),
-    /// hard or soft: neither a tag of the value, nor the handle's namespace, nor the whole cache. Otherwise nothing is stored and nothing is
-    /// replaced; [`Counters::voided`](crate::Counters::voided) counts that. `set_with` then returns `Stamp(0)`, which no item
-    /// has, `add` and `replace` return false, and `compare_and_swap` returns [`Swap::Changed`](crate::Swap);
-    /// `incr_or` returns the number that it would have stored.
+    /// Stores the value only if nothing that covers it was invalidated, hard or soft, since a
+    /// [`moment`](crate::Cache::moment): neither a tag of the value, nor the handle's namespace, nor the whole cache.
+    /// Otherwise nothing is stored and nothing is replaced, and [`Counters::voided`](crate::Counters::voided) counts
+    /// this. In that case `set_with` returns `Stamp(0)`, which no item has; `set_multi` returns `Ok`; `add` and
+    /// `replace` return `false`; `compare_and_swap` returns [`Swap::Changed`](crate::Swap); and `incr_or` returns the
+    /// number that it would have stored.
     ///
-    /// A moment of another file or another namespace is refused with [`BadOption`](crate::Error::BadOption). After the file
-    /// was replaced all moments are those of another file.
+    /// A moment of another file or another namespace is refused with [`BadOption`](crate::Error::BadOption). After a
+    /// file was replaced, all earlier moments are moments of another file.
     #[must_use]
     pub fn as_of(mut self, moment: Moment) -> Self {
         self.moment = Some(moment);
         self
     }
 
-    /// The expiry and the metadata of an item that is stored now. `defaults` apply where these options set no time.
+    /// The expiry and the metadata of an item that is stored now. The `defaults` apply where these options set no time.
     #[inline(always)]
     pub(super) fn times(&self, defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Metadata) {
         let times = match self.jitter.unwrap_or(defaults.jitter) {
             0 => self.exact_times(defaults, &now_ms),
             jitter => self.shortened(defaults, jitter).exact_times(Defaults::default(), &now_ms),
         };
-        // A value with an expiry of its own does not follow its reads.
+        // An idle time does not apply to a value with its own expiry.
         if defaults.idle_ttl_ms != 0 && self.expiry.is_none() { idle(times, defaults, now_ms) } else { times }
     }
 
@@ -126,8 +128,8 @@ impl SetOptions {
         (expires_ms, Metadata { flags: self.flags, soft_expires_ms, tags: self.tags, ..Metadata::default() })
     }
 
-    /// These options with the times of one item: both are shortened by the same random part, so that the soft one stays
-    /// the shorter one.
+    /// These options with the times for one item. Both times are shortened by the same random part, so that the soft
+    /// expiry stays before the expiry.
     #[cold]
     fn shortened(&self, defaults: Defaults, jitter: u16) -> Self {
         let kept = 1.0 - random::part() * f64::from(jitter) / f64::from(MOST_JITTER);
@@ -143,7 +145,8 @@ impl SetOptions {
     }
 }
 
-/// The times of an item that expires when nobody has read it for a time, or at the end of its time to live.
+/// The times of an item that expires when no caller has used it for the idle time, and at the latest at the end of its
+/// time to live.
 #[cold]
 fn idle((expires_ms, metadata): (u64, Metadata), defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Metadata) {
     let idle_ms = after(defaults.idle_ttl_ms).to_ms(now_ms);
@@ -151,12 +154,13 @@ fn idle((expires_ms, metadata): (u64, Metadata), defaults: Defaults, now_ms: imp
     (expires_ms, Metadata { is_idle: true, ..metadata })
 }
 
-/// A part of 1 in thousandths; 0 for what is no number.
+/// A part of 1 in thousandths. A NaN becomes 0.
 pub(super) fn thousandths(part: f64) -> u16 {
     (part.clamp(0.0, 1.0) * f64::from(MOST_JITTER)).round() as u16
 }
 
-/// An expiry as a record stores it. If none is given, it follows from the default time to live; 0 means none.
+/// An expiry in milliseconds since 1970, as a record stores it; 0 means none. If no expiry is given, it follows from
+/// the default time to live.
 #[inline(always)]
 fn expiry_or(given: Option<Expiry>, ttl_ms: u64, now_ms: impl FnOnce() -> u64) -> u64 {
     match given {
@@ -165,7 +169,7 @@ fn expiry_or(given: Option<Expiry>, ttl_ms: u64, now_ms: impl FnOnce() -> u64) -
     }
 }
 
-/// A time to live as the entry of a namespace stores it.
+/// The expiry that follows from a time to live, as the entry of a namespace stores it; 0 means none.
 pub(super) fn after(ttl_ms: u64) -> Expiry {
     if ttl_ms == 0 { Expiry::Never } else { Expiry::After(Duration::from_millis(ttl_ms)) }
 }

@@ -1,4 +1,4 @@
-//! Statistics, and the check of all invariants.
+//! Statistics, and the check of all invariants of the format.
 
 use super::cache::Cache;
 use super::stripe_lock::Patience;
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The contents of a cache file, and its counters over all processes, including those that have ended.
+/// The contents of a cache file, and the sums of its counters over all processes, including those that have ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -25,7 +25,7 @@ pub struct Stats {
     pub path: PathBuf,
     /// The version of the file's format.
     pub format: u32,
-    /// Random id of the file, 32 hexadecimal digits.
+    /// The random id of the file, as 32 hexadecimal digits.
     pub file_id: String,
     /// When the file was created, in milliseconds since 1970.
     pub created_ms: u64,
@@ -33,9 +33,9 @@ pub struct Stats {
     pub strategy: String,
     /// The length of the file in bytes.
     pub file_size: u64,
-    /// How many bytes of records the file was created for.
+    /// The capacity: how many bytes of records the file was created for.
     pub capacity: u64,
-    /// The mean item size in bytes that the index was made for.
+    /// The mean size of an item in bytes, for which the index was made.
     pub mean_item: u64,
     /// The number of stripes.
     pub stripes: u32,
@@ -43,43 +43,45 @@ pub struct Stats {
     pub lock_regions: u32,
     /// The number of buckets in all stripes.
     pub buckets: u64,
-    /// The number of slots in all buckets, for items and for evicted keys that are remembered.
+    /// The number of slots in all buckets. A slot holds an item, or remembers an evicted key.
     pub slots: u64,
     /// The number of items. An expired item counts until its memory is reclaimed.
     pub items: u64,
-    /// Bytes between the tails and the heads of all rings, including records that were replaced.
+    /// The bytes in use in all rings, including those of records that were replaced.
     pub used_bytes: u64,
-    /// The size in bytes of the largest item that fits: key and value, each rounded up to a multiple of eight.
+    /// The size in bytes of the largest item that fits: its key and value, each rounded up to a multiple of 8. An item
+    /// with flags, tags, a soft expiry or a namespace must be smaller: see [`record_size`](crate::record_size).
     pub largest_record: u64,
     /// What limits the contents of the cache.
     pub limit: Limit,
-    /// The length of the tables of tags; 0 if values cannot bear tags: see [`Options::tags`](crate::Options::tags).
+    /// The length of the tables of tags; 0 if values cannot have tags: see [`Options::tags`](crate::Options::tags).
     pub tags: u32,
-    /// How many processes can have the file open for writing.
+    /// How many processes can have the file open for writing at the same time.
     pub seats: u32,
-    /// The number of seats in use. A killed process counts until its seat is reused.
+    /// The number of seats in use. The seat of a killed process counts until it is reused.
     pub members: u32,
-    /// Bytes that were written to the small rings, which take new items. Divide the length of these rings by the rate at
-    /// which the number grows, and you have the time for which an item stays that nobody reads. The number falls when a
-    /// stripe is emptied, as in the first write to it after a crash of the machine.
+    /// The number of bytes that were written to the small rings, which take new items. `small_size`, divided by the
+    /// rate at which this number grows, is the time for which an item stays in the cache if it is never read. The
+    /// number falls when a stripe is emptied, as in the first write to it after a crash of the machine.
     pub small_bytes_in: u64,
-    /// The length of the small rings in bytes.
+    /// The length of all small rings together, in bytes.
     pub small_size: u64,
-    /// Bytes that were written to the main rings, which take items that were read while they were new. Their length divided
-    /// by the rate is the time in which they turn once. The number falls as `small_bytes_in` does.
+    /// The number of bytes that were written to the main rings, which take items that were read while they were new.
+    /// `main_size`, divided by the rate at which this number grows, is the time in which these rings turn once. The
+    /// number falls as `small_bytes_in` does.
     pub main_bytes_in: u64,
-    /// The length of the main rings in bytes.
+    /// The length of all main rings together, in bytes.
     pub main_size: u64,
     /// The counters since the file was created.
     pub counters: Counters,
     /// How long slow operations took, since the file was created.
     pub times: Times,
-    /// The reads of each namespace: empty if the file does not [count them](crate::Options::namespace_reads).
+    /// The reads of each namespace. Empty if the file does not [count them](crate::Options::namespace_reads).
     pub namespace_reads: Vec<NamespaceReads>,
 }
 
-/// The reads of one namespace since the file was created. One read in sixteen is counted, as sixteen, so the numbers are
-/// estimates. Reads without a namespace are in none of them.
+/// The reads of one namespace since the file was created. One read in sixteen is counted, and counts as sixteen, so the
+/// numbers are estimates. Reads without a namespace are not included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -98,11 +100,11 @@ pub struct NamespaceReads {
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum Limit {
-    /// There is space left.
+    /// Nothing: there is space left.
     Nothing,
-    /// The rings are full.
+    /// The capacity: the rings are full.
     Bytes,
-    /// Buckets are full before the rings are, because items are smaller than the mean item size.
+    /// The index: buckets are full before the rings are, because items are smaller than the mean item size.
     Index,
 }
 
@@ -122,23 +124,23 @@ pub struct StripeStats {
     pub stripe: u32,
     /// The number of items in the stripe.
     pub items: u64,
-    /// Bytes between tail and head of the small ring.
+    /// The bytes in use in the small ring.
     pub small_used: u64,
     /// The length of the small ring in bytes.
     pub small_size: u64,
-    /// Bytes between tail and head of the main ring.
+    /// The bytes in use in the main ring.
     pub main_used: u64,
     /// The length of the main ring in bytes.
     pub main_size: u64,
-    /// The operation in progress, of a running process or left by a killed one.
+    /// The operation in progress, if any. The process that began it is running, or was killed.
     pub intent: Option<String>,
-    /// Unfinished operations that were completed or undone.
+    /// How many unfinished operations were completed or undone.
     pub repairs: u64,
-    /// The last repair.
+    /// The last repair, if there was one.
     pub last_repair: Option<Repair>,
-    /// Whether no process has written to the stripe since a crash of the operating system.
+    /// Whether the operating system has crashed, and no process has written to the stripe since then.
     pub verify_me: bool,
-    /// The counters of the stripe. Only the whole file has counters of reads and waits.
+    /// The counters of the stripe. Reads and waits are counted for the whole file only.
     pub counters: Counters,
 }
 
@@ -149,7 +151,7 @@ pub struct StripeStats {
 pub struct Repair {
     /// The seat of the process that repaired the stripe.
     pub by_seat: u32,
-    /// The id of that process, in its own container.
+    /// The id of this process, as seen in its own container.
     pub by_pid: u32,
     /// The operation that was found unfinished.
     pub intent: String,
@@ -160,9 +162,9 @@ pub struct Repair {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Verification {
-    /// The number of stripes that were checked.
+    /// The number of stripes of the file, including the unchecked ones.
     pub stripes: u32,
-    /// The stripes that could not be checked, because they were written or locked all the time.
+    /// The stripes that could not be checked, because they were always being written or locked.
     pub unchecked: Vec<u32>,
     /// The number of live records that were found.
     pub records: u64,
@@ -180,11 +182,11 @@ impl Verification {
 
 /// How many more times a stripe with problems is checked without its lock.
 const SECOND_LOOKS: u32 = 3;
-/// How many times a read-only handle tries to copy a stripe between two writes.
+/// How many times a stripe whose lock is not taken is looked at, in order to copy it between two writes.
 const LOOKS: u32 = 200;
 
 impl Cache {
-    /// The statistics of the whole file. They are read from the heads of the stripes, without a look at the items.
+    /// The statistics of the whole file. They are read from the heads of the stripes, without looking at the items.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let opened = self.opened();
@@ -196,7 +198,7 @@ impl Cache {
         let (mut items, mut used_bytes, mut small_bytes_in, mut main_bytes_in) = (0, 0, 0u64, 0u64);
         for stripe in 0..stripes {
             counters.add_stripe(&store.stripe_counts(stripe));
-            // A damaged file can contain any numbers. A sum of them wraps.
+            // A damaged file can contain arbitrary numbers, so the sum may wrap.
             items = u64::wrapping_add(items, store.live(stripe));
             used_bytes += store.ring_used(stripe, Ring::Small) + store.ring_used(stripe, Ring::Main);
             small_bytes_in = small_bytes_in.wrapping_add(store.ring_bytes_in(stripe, Ring::Small));
@@ -232,9 +234,9 @@ impl Cache {
         }
     }
 
-    /// How many bytes of the file this process has mapped by large pages: see [`LargePages`](crate::LargePages). This
-    /// reads a word of each 2 MiB that are in memory, since a page is mapped by its first access, and all mappings of the
-    /// process from `/proc/self/smaps`. `None` if that file cannot be read, and on other systems than Linux.
+    /// How many bytes of the file this process has mapped by large pages: see [`LargePages`](crate::LargePages). A page
+    /// is mapped by its first access, so this reads one word in each 2 MiB that are in memory, and then all mappings of
+    /// the process from `/proc/self/smaps`. `None` if this file cannot be read, and on systems other than Linux.
     #[must_use]
     pub fn large_mapped(&self) -> Option<u64> {
         self.opened().store.mem.large_bytes()
@@ -247,15 +249,15 @@ impl Cache {
         (0..opened.geometry().shape.stripes).map(|stripe| stripe_stats(&opened, stripe)).collect()
     }
 
-    /// Checks every invariant of the format, stripe by stripe, also while other processes use the file.
+    /// Checks every invariant of the format, stripe by stripe, even while other processes use the file.
     /// `docs/format.md` lists the invariants. Locking a stripe repairs what a killed process left unfinished; nothing
     /// else is changed. A read-only handle takes no lock: it copies each stripe between two writes, and reports the
-    /// stripes for which this failed. The check needs memory for a copy of one stripe.
+    /// stripes for which it could not. The check needs memory for a copy of one stripe.
     #[must_use]
     pub fn verify(&self) -> Verification {
         let opened = self.opened();
         let stripes = opened.geometry().shape.stripes;
-        // The limit for waiting covers the locks of all stripes together.
+        // The time for waiting covers the locks of all stripes together.
         let mut patience = Patience::of_thread(self.lock_wait());
         let mut found = Verification { stripes, unchecked: Vec::new(), records: 0, problems: Vec::new() };
         for stripe in 0..stripes {
@@ -287,7 +289,7 @@ impl Cache {
     }
 }
 
-/// Checks a stripe without its lock. If there are problems, it is checked again, because the few changes that no intent
+/// Checks a stripe without its lock. If it finds problems, it checks the stripe again, because a change that no intent
 /// covers, such as a tail that passes dead records, may have been in progress.
 fn check_quietly(opened: &AttachedFile, stripe: u32) -> Option<(u64, Vec<Problem>)> {
     let mut checked = check(&quiet_snapshot(opened, stripe)?, stripe);
@@ -301,8 +303,8 @@ fn check_quietly(opened: &AttachedFile, stripe: u32) -> Option<(u64, Vec<Problem
     Some(checked)
 }
 
-/// A copy of a stripe between two writes. `None` if there was never enough time between two writes, or if the stripe is
-/// not trusted yet.
+/// A copy of a stripe, made between two writes. `None` if the time between two writes was always too short, or if the
+/// stripe is not trusted yet after a crash.
 fn quiet_snapshot(opened: &AttachedFile, stripe: u32) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
     if opened.store.distrust(stripe) != CrashState::None {
         return None;
@@ -327,8 +329,8 @@ fn namespace_reads(opened: &AttachedFile) -> Vec<NamespaceReads> {
     reads.into_iter().map(|(name, (hits, misses))| NamespaceReads { name, hits, misses }).collect()
 }
 
-/// If the rings are the limit, one or two percent of the evictions are by the index. If there are far more, the index
-/// is the limit.
+/// The limit of a cache. If the rings are the limit, one or two percent of the evictions are caused by the index. If
+/// the share is far larger, the index is the limit.
 fn limit(opened: &AttachedFile, counters: &Counters, used_bytes: u64) -> Limit {
     let geometry = opened.geometry();
     let arenas = (geometry.small.bytes() + geometry.main.bytes()) * u64::from(geometry.shape.stripes);

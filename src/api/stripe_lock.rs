@@ -1,4 +1,4 @@
-//! The locks of stripes: how one operation waits for them.
+//! The locks of stripes, and how one operation waits for them.
 
 use super::count::{count, count_lock_wait};
 use super::waiting::{Pause, Step, growing_pause};
@@ -12,16 +12,16 @@ use crate::store::stripe_guard::StripeGuard;
 use crate::sync::locks::{LockError, RegionGuard};
 use std::time::{Duration, Instant};
 
-/// How long a read waits for the stripe's lock on the slow path.
+/// How long a read on the slow path waits for the stripe's lock.
 const READ_WAIT: Duration = Duration::from_millis(20);
-/// The longest pause before another attempt to write to a file that is closed.
+/// The longest pause before the next attempt to write to a closed file.
 const CLOSED_PAUSE: Duration = Duration::from_millis(1);
-/// Attempts of a task to lock a stripe, which others hold for microseconds, before its first timed pause. Between them
-/// other tasks run.
+/// How often a task tries to lock a stripe before its first timed pause. Other holders need the lock for microseconds
+/// only. Between the attempts other tasks run.
 const EAGER: u32 = 8;
 
-/// How one operation waits for locks of stripes. For all locks that it takes, one after the other, it waits as long in
-/// total as its handle waits for one.
+/// How one operation waits for the locks of stripes. The time for which its handle waits for a lock covers all locks
+/// that the operation takes, one after another.
 pub(super) struct Patience {
     whole: Duration,
     left: Duration,
@@ -29,11 +29,11 @@ pub(super) struct Patience {
 }
 
 enum Waiter {
-    /// A thread waits in its attempt to lock.
+    /// A thread waits within its attempt to lock.
     Thread,
     /// A task only tries to lock, and tries again after a pause.
     Task {
-        /// The time of the first of the attempts at the current lock that failed, and how long the task tries.
+        /// When the first attempt at the current lock failed, and how long the task tries to take this lock.
         failing: Option<(Instant, Duration)>,
         failed: u32,
     },
@@ -44,7 +44,7 @@ impl Patience {
         Self { whole, left: whole, waiter: Waiter::Thread }
     }
 
-    /// For an operation that only tries to lock.
+    /// The patience of an operation that only tries to lock.
     pub(super) fn none() -> Self {
         Self::of_thread(Duration::ZERO)
     }
@@ -57,7 +57,7 @@ impl Patience {
         matches!(self.waiter, Waiter::Thread)
     }
 
-    /// The time for all locks together.
+    /// The time for waiting, for all locks together.
     pub(super) fn whole(&self) -> Duration {
         self.whole
     }
@@ -72,7 +72,7 @@ impl Patience {
         opened.enter(joined, stripe, lock)
     }
 
-    /// Locks a stripe for the duration of `work`. A thread that need not wait takes the straight way.
+    /// Locks a stripe for the duration of `work`, on the shortest path if the lock is free.
     #[inline(always)]
     pub(super) fn with_stripe<'o, R>(
         &mut self,
@@ -84,7 +84,7 @@ impl Patience {
         opened.with_stripe(joined, stripe, lock, work)
     }
 
-    /// [`with_stripe`](Self::with_stripe) for a `work` that uses the rings only to put items.
+    /// [`with_stripe`](Self::with_stripe) for a `work` that uses the rings only to put items into them.
     #[inline(always)]
     pub(super) fn with_stripe_to_put<'o, R>(
         &mut self,
@@ -97,7 +97,7 @@ impl Patience {
         opened.with_stripe_to_put(joined, head, lock, work)
     }
 
-    /// Locks a stripe's lock region: on the straight way, if the process has joined and the region is free.
+    /// Locks a stripe's lock region, on the shortest path if the process has joined and the region is free.
     #[inline(always)]
     fn lock_soon<'o>(&mut self, opened: &'o AttachedFile, stripe: u32) -> Result<(&'o Membership, RegionGuard<'o>)> {
         let Some(joined) = opened.joined() else { return self.lock_region(opened, stripe, Duration::MAX) };
@@ -105,8 +105,8 @@ impl Patience {
         Ok((joined, opened.lock_at_once(joined, stripe, wait)?))
     }
 
-    /// Locks a stripe's lock region, for which a thread waits up to `limit`. The process joins first, if it has not. A
-    /// thread reads the clock only if another holds the lock.
+    /// Locks a stripe's lock region, for which a thread waits up to `limit`. The process joins first, if it has not
+    /// joined yet. A thread reads the clock only if another thread holds the lock.
     pub(super) fn lock_region<'o>(
         &mut self,
         opened: &'o AttachedFile,
@@ -125,7 +125,7 @@ impl Patience {
             }
             return locked;
         }
-        // A process that has not joined yet waits for its seat as well.
+        // A process that has not joined yet also waits for its seat.
         if opened.joined().is_some() {
             match lock(Duration::ZERO) {
                 Err(Error::Busy { .. }) => {}
@@ -144,8 +144,8 @@ impl Patience {
         locked
     }
 
-    /// What follows from an attempt: a task that found a lock taken pauses and makes another one while it has time. Every
-    /// other outcome is final, as is each attempt of a thread, which has waited in it.
+    /// The step that follows from an attempt. A task that found a lock taken pauses and tries again, as long as it has
+    /// time. Every other outcome is final, and so is each attempt of a thread, because the thread has waited within it.
     pub(super) fn retry<T>(
         &mut self,
         attempt: Result<T>,
@@ -181,7 +181,8 @@ impl Patience {
 }
 
 impl Patience {
-    /// What follows from an attempt of a thread: it has waited for locks in it, but not for a closed file to open.
+    /// The step that follows from an attempt of a thread. Within the attempt it has waited for locks, but not for a
+    /// closed file to open.
     pub(super) fn retry_if_closed<T>(&mut self, attempt: Result<T>) -> Result<Step<T>> {
         match attempt {
             Err(error) if error.says_closed() => {
@@ -197,7 +198,7 @@ impl Patience {
     }
 }
 
-/// The pause of a thread before its next attempt to write to a file that is closed.
+/// The pause of a thread before its next attempt to write to a closed file.
 pub(super) fn growing_wait(earlier: u32) -> Duration {
     CLOSED_PAUSE.min(Duration::from_micros(100 << earlier.min(8)))
 }
@@ -221,8 +222,8 @@ pub(super) fn lock_region<'a>(
     }
 }
 
-/// [`lock_region`] for a region that is held, or whose lock takes system calls: it stays locked, for another guard. The
-/// arguments fit in registers.
+/// [`lock_region`] for a region that is held, or whose lock takes system calls. The region stays locked, for a guard
+/// that the caller makes. The arguments fit in registers.
 #[cold]
 #[inline(never)]
 pub(super) fn wait_for_region(joined: &Membership, opened: &AttachedFile, stripe: u32, limit: Duration) -> Result<()> {
@@ -231,15 +232,15 @@ pub(super) fn wait_for_region(joined: &Membership, opened: &AttachedFile, stripe
 
 #[cold]
 fn not_locked(opened: &AttachedFile, stripe: u32, limit: Duration, error: LockError) -> Error {
-    // An attempt without a wait is no failure to be counted.
+    // A mere attempt that finds the lock held is not a failure to be counted.
     if !limit.is_zero() {
         count_lock_wait(opened, MemberCount::Busy, limit);
     }
     lock_error(opened, stripe, limit, error)
 }
 
-/// After [`lock_for_read`] failed: whether the file is closed, so that no reader repairs what a dead writer left. The
-/// process that closed it does so; this waits a little for it.
+/// Called after [`lock_for_read`] failed. Returns whether the file is closed. No reader repairs what a dead writer left
+/// in a closed file: the process that closed the file does, and this waits a little for it.
 pub(super) fn await_settled(opened: &AttachedFile) -> bool {
     if !opened.is_closed() {
         return false;
@@ -251,7 +252,8 @@ pub(super) fn await_settled(opened: &AttachedFile) -> bool {
     true
 }
 
-/// Locks a stripe for a read, within a short time. With strategy `none` a read never locks: the one writer may be alive.
+/// Locks a stripe for a read, within a short time. With the strategy `none` a read never locks, because the one writer
+/// may be alive.
 pub(super) fn lock_for_read(opened: &AttachedFile, stripe: u32) -> Option<StripeGuard<'_, Mapping>> {
     let joined = opened.joined().filter(|joined| joined.member.locks.exclude())?;
     let lock = opened.lock(joined, stripe, READ_WAIT).ok()?;

@@ -6,12 +6,14 @@ use crate::store::Invalidation;
 use crate::store::tag_words::tag_number;
 
 impl Cache {
-    /// Invalidates all values of the file that bear one of these tags, in every namespace and for all processes. A hard
-    /// invalidation removes them; a soft one makes them stale. This takes the same short time for any number of values. A
-    /// value whose creation has begun is covered, even if its creator names the tag only at the end.
+    /// Invalidates all values of the file that have one of these tags, in every namespace and for all processes. A hard
+    /// invalidation removes them; a soft one makes them stale. The time does not depend on the number of values. A
+    /// value whose creation has begun is covered, even if its creator adds the tag only at the end.
     ///
-    /// The file does not keep the names of tags but numbers, and a table of them. Tags that share a place in the table are
-    /// invalidated together, which costs misses: [`Options::tags`](crate::Options::tags).
+    /// The file does not keep the names of tags, but numbers that it computes from them, and a table with a place for
+    /// each number or for several. Tags that share a place are invalidated together, which costs misses: see
+    /// [`Options::tags`](crate::Options::tags). In a file without such a table, which has no values with tags, this
+    /// does nothing.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -25,9 +27,9 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// The errors of [`set`](Cache::set). This takes no lock, and waits only while the file is resized.
+    /// The errors of [`set`](Cache::set). This takes no lock, and waits only while the file is being resized.
     pub fn invalidate_tags<T: AsRef<[u8]>>(&self, tags: &[T], how: Invalidation) -> Result<()> {
-        // The caller's code, before anything is changed.
+        // The caller's code runs here, before anything is changed.
         let numbers: Vec<u16> = tags.iter().map(|tag| tag_number(tag.as_ref())).collect();
         self.while_open(|| self.invalidate_numbers(&numbers, how))
     }
@@ -40,8 +42,8 @@ impl Cache {
         }
         opened.mark_dirty()?;
         opened.store.invalidate_tags(numbers, how);
-        // A flush that ended in between does not include the invalidation. Nor may the successor of a file that was closed
-        // in between: then this is an error, and the invalidation is repeated there.
+        // A flush that ended in between does not include the invalidation. If the file was closed in between, its
+        // successor may not include it, either: then this returns an error, and the invalidation is repeated there.
         opened.mark_dirty()
     }
 }

@@ -1,5 +1,5 @@
-//! Reads that also change their key: `take` and `get_and_touch`. Both lock the key's stripe, so that no other caller gets in
-//! between.
+//! Reads that also change their key: `take` and `get_and_touch`. Both lock the key's stripe, so that no other caller
+//! changes the key between the read and the change.
 
 use super::cache::Cache;
 use super::count::count_read;
@@ -15,8 +15,8 @@ use crate::store::stripe_guard::StripeGuard;
 use std::time::{Duration, UNIX_EPOCH};
 
 impl Cache {
-    /// Removes a key and returns what it had; `None` if it had no value. Of several callers that take one value, exactly
-    /// one gets it.
+    /// Removes a key and returns its item; `None` if the key had no value. Of several callers that take the same value,
+    /// exactly one gets it.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -33,8 +33,8 @@ impl Cache {
         self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.take_stored(key)))
     }
 
-    /// Changes when a key expires, and returns its value with the new expiry; `None` if it has no value. It is like a
-    /// [`touch`](Cache::touch) and a [`get_item`](Cache::get_item) between which nothing happens.
+    /// Changes when a key expires, and returns its item with the new expiry; `None` if the key has no value. It acts
+    /// like a [`touch`](Cache::touch) and a [`get_item`](Cache::get_item) with nothing in between.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -95,7 +95,7 @@ fn copied(writer: &Writer<'_, '_>, guard: &StripeGuard<'_, Mapping>, entry: Opti
     guard.copied(&writer.key, entry, verify, false).map_err(Error::no_memory(entry.value_len))
 }
 
-/// The item of a copy, and one hit or miss. The lock is free again: the clock may be the caller's.
+/// The item of a copy. Counts one hit or miss. The lock has been released, because the clock may be the caller's code.
 fn item(writer: &Writer<'_, '_>, namespace: Option<&Namespace>, copied: Option<Copied>) -> Option<Item> {
     let opened = writer.opened;
     count_read(opened, namespace, copied.is_some());

@@ -1,4 +1,4 @@
-//! The tap: a sample of the keys that reads ask for.
+//! The tap: a sample of the keys that callers read.
 
 use super::cache::Cache;
 use super::scan::items_without_lock;
@@ -9,36 +9,36 @@ use crate::store::tap::TapCursor;
 use std::fmt;
 use std::sync::Arc;
 
-/// A sample of what the reads of all processes ask for: see [`Cache::tap`].
+/// A sample of the reads of all processes: see [`Cache::tap`].
 pub struct Tap {
     opened: Arc<AttachedFile>,
     cursor: TapCursor,
-    /// Whether this observer chose the keys.
+    /// Whether this observer chose which keys are sampled.
     is_master: bool,
 }
 
-/// A key of which a [`Tap`] knows the hash.
+/// A key whose hash a [`Tap`] reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TappedKey {
     /// The stored key.
     pub key: Vec<u8>,
-    /// How many bytes of the capacity its item takes.
+    /// How many bytes of the capacity the key's item takes.
     pub record_len: u64,
 }
 
 impl Cache {
-    /// Begins to sample reads: those of keys whose hash has none of the bits of `mask`. With n bits that is one key in 2^n,
-    /// and all reads of it, whether they hit or miss. Bits 12 to 63 select keys of all stripes. The observer calls
-    /// [`drain`](Tap::drain) again and again: for each thread that reads, the file has room for 15 samples between two
-    /// calls.
+    /// Begins to sample reads: those of keys whose hash has none of the bits of `mask` set. With n bits in the mask,
+    /// one key in 2^n is sampled, with all its reads, hits and misses. Choose bits from 12 to 63, which select keys of
+    /// all stripes. The observer calls [`drain`](Tap::drain) repeatedly. Between two calls the file has room for 15
+    /// samples per reading thread.
     ///
-    /// Reads under a lock, as those of [`take`](Cache::take), are not sampled, nor are those of
+    /// Reads under a lock, such as those of [`take`](Cache::take), are not sampled; nor are reads by
     /// [`get_or_create`](Cache::get_or_create) where reads verify checksums.
     ///
-    /// A read with a sampled key takes some nanoseconds longer, and no other read does. When the observer is dropped, no
-    /// read is sampled any more. If it is killed, sampling goes on until another one begins and ends. There is one mask in a
-    /// file: of two observers at the same time, each gets what the later one chose.
+    /// A read of a sampled key takes some nanoseconds longer; other reads do not. When the observer is dropped,
+    /// sampling ends. If its process is killed, sampling continues until another observer begins and ends. A file has
+    /// one mask: if there are two observers at the same time, both get the keys that the later one chose.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -58,8 +58,8 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// [`BadOption`](Error::BadOption) for a mask of 0, and if the file has no room for [samples](crate::Options::samples);
-    /// [`ReadOnly`](Error::ReadOnly), and the other errors of a write.
+    /// [`BadOption`](Error::BadOption) for a mask of 0, and if the file has no room for
+    /// [samples](crate::Options::samples); [`ReadOnly`](Error::ReadOnly); and the other errors of [`set`](Cache::set).
     pub fn tap(&self, mask: u64) -> Result<Tap> {
         let opened = Arc::clone(&*self.current()?);
         let mut tap = Tap { opened, cursor: TapCursor::default(), is_master: false };
@@ -68,8 +68,8 @@ impl Cache {
         Ok(tap)
     }
 
-    /// An observer of what another one chose, such as a read-only handle can have: it changes nothing in the file, and while
-    /// nobody else samples, it sees nothing.
+    /// An observer of the keys that another observer chose. It changes nothing in the file, so a read-only handle can
+    /// have one. While no other observer samples, it sees nothing.
     ///
     /// # Errors
     /// [`BadOption`](Error::BadOption) if the file has no room for [samples](crate::Options::samples).
@@ -79,7 +79,8 @@ impl Cache {
         Ok(tap)
     }
 
-    /// The stored key with a hash that a [`Tap`] showed, if it has a value. Nothing is locked or marked as read.
+    /// The stored key with this hash, which a [`Tap`] reported, if the key has a value. Nothing is locked or marked as
+    /// read.
     #[must_use]
     pub fn tapped_key(&self, hash: u64) -> Option<TappedKey> {
         let opened = self.scanned()?;
@@ -106,7 +107,8 @@ impl Tap {
     /// Selects other keys: see [`Cache::tap`].
     ///
     /// # Errors
-    /// [`BadOption`](Error::BadOption) for a mask of 0.
+    /// [`BadOption`](Error::BadOption) for a mask of 0; [`ReadOnly`](Error::ReadOnly); and the other errors of
+    /// [`set`](Cache::set).
     pub fn select(&mut self, mask: u64) -> Result<()> {
         if mask == 0 {
             let expected = "at least one bit: without any, no read is sampled".into();
@@ -119,14 +121,15 @@ impl Tap {
         Ok(())
     }
 
-    /// The mask in the file: that of the observer that selected keys last, or 0 if no read is sampled.
+    /// The mask in the file, which the last observer that selected keys set; 0 if no read is sampled.
     #[must_use]
     pub fn mask(&self) -> u64 {
         self.opened.store.sample_mask()
     }
 
-    /// Calls `each` with the hash of the key of each read that was sampled since the last call. Reads of one thread are in
-    /// their order; those of different threads are not. Returns how many reads were lost, since there was room for no more.
+    /// Calls `each` with the key's hash for each read that was sampled since the last call; the first call reports
+    /// nothing. Reads of one thread come in their order; those of different threads do not. Returns how many samples
+    /// were lost, because there was no room for them.
     pub fn drain(&mut self, each: impl FnMut(u64)) -> u64 {
         self.opened.store.drain_tap(&mut self.cursor, each)
     }
@@ -134,7 +137,7 @@ impl Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        // Not in a forked child that has inherited the observer.
+        // A forked child has inherited the observer, but must not end the sampling.
         if self.is_master && self.opened.joined().is_some() {
             self.opened.store.set_sample_mask(0);
         }

@@ -1,15 +1,15 @@
-//! The owners of claims: threads, and tasks that are bound to no thread.
+//! The owners of claims: threads, and tasks that are not tied to a thread.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The owner of a claim: a thread, or a task that is bound to no thread. An owner that claims a key for the second time gets
-/// [`OwnClaim`](crate::Error::OwnClaim).
+/// The owner of a claim: a thread, or a task that is not tied to a thread. If an owner claims a key that it has already
+/// claimed, it gets [`OwnClaim`](crate::Error::OwnClaim).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Task(pub(super) u64);
 
 impl Task {
-    /// The calling thread, or the task in whose name it runs: see [`run`](Self::run).
+    /// The calling thread, or the task on whose behalf it runs: see [`run`](Self::run).
     #[must_use]
     pub fn of_thread() -> Self {
         MINE.try_with(Cell::get).unwrap_or_else(|_| Self::unique())
@@ -22,7 +22,7 @@ impl Task {
         Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// Runs `work` on this thread in the name of this task.
+    /// Runs `work` on this thread on behalf of this task: claims in it belong to the task.
     pub fn run<T>(self, work: impl FnOnce() -> T) -> T {
         struct Back(Task);
         impl Drop for Back {
@@ -47,14 +47,14 @@ tokio::task_local! {
 
 #[cfg(feature = "tokio")]
 impl Task {
-    /// The tasks whose creators the current task of tokio runs: one within the other, the innermost last.
+    /// The tasks whose creators the current tokio task runs, one within another, the innermost last.
     pub(super) fn creating() -> Vec<Self> {
         CREATING.try_with(Clone::clone).unwrap_or_else(|_outside_of_all_creators| Vec::new())
     }
 
-    /// Runs `work` in the current task of tokio in the name of this task. A call within it that waits for a key which this
-    /// task has claimed gets [`OwnClaim`](crate::Error::OwnClaim). For whoever takes a claim with
-    /// [`AsyncCache::claim`](crate::AsyncCache::claim) and runs a creator by hand.
+    /// Runs `work` in the current tokio task on behalf of this task. If a call within `work` waits for a key that this
+    /// task has claimed, it gets [`OwnClaim`](crate::Error::OwnClaim). This is for a caller that takes a claim by
+    /// [`AsyncCache::claim`](crate::AsyncCache::claim) and runs a creator itself. It needs the feature `tokio`.
     pub async fn run_async<F: Future>(self, work: impl FnOnce() -> F) -> F::Output {
         let mut tasks = Self::creating();
         tasks.push(self);

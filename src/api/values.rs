@@ -6,18 +6,19 @@
 #[derive(Clone, Debug, Default)]
 pub struct Values {
     bytes: Vec<u8>,
-    /// For each key, where its value ends, and whether it has one. A value begins where the one before ends.
+    /// For each key, where its value ends in the buffer, and whether it has a value. A value begins where the previous
+    /// one ends.
     ends: Vec<(usize, bool)>,
 }
 
 impl Values {
-    /// No values, and no memory yet.
+    /// No values. This allocates no memory.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Number of requested keys, misses included.
+    /// The number of requested keys, including those that missed.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -29,7 +30,7 @@ impl Values {
         self.ends.is_empty()
     }
 
-    /// The value of key number `i`, from 0; `None` if it missed, or if there is no such key.
+    /// The value of key number `i`, counted from 0; `None` if the key missed, or if there is no such key.
     #[must_use]
     pub fn get(&self, i: usize) -> Option<&[u8]> {
         let &(end, is_hit) = self.ends.get(i)?;
@@ -42,20 +43,20 @@ impl Values {
         (0..self.len()).map(|i| self.get(i))
     }
 
-    /// Removes all values and keeps the memory.
+    /// Removes all values, but keeps the memory.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
     }
 
-    /// The buffer, cut off behind the last value, so that another one can be appended.
+    /// The buffer, cut off after the last value, so that another value can be appended.
     #[inline(always)]
     pub(super) fn open_end(&mut self) -> &mut Vec<u8> {
         self.bytes.truncate(self.end());
         &mut self.bytes
     }
 
-    /// Ends the value of the next key: the appended bytes, or none if it missed.
+    /// Ends the value of the next key: the appended bytes, or no value if the key missed.
     #[inline(always)]
     pub(super) fn push(&mut self, is_hit: bool) {
         if !is_hit {

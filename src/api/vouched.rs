@@ -1,4 +1,5 @@
-//! Reads of values for which words of their namespace vouch, both from the same file.
+//! Reads of values that count only if the caller accepts the words of their namespace. Words and value come from the
+//! same file.
 
 use super::cache::Cache;
 use super::idle::ReadingAt;
@@ -10,13 +11,14 @@ use crate::store::read::Look;
 use crate::store::record::MAX_KEY;
 
 impl Cache {
-    /// The value of a key, if `vouch` accepts the first words of this handle's namespace, up to all four: see
-    /// [`namespace_words`](Cache::namespace_words). The words are read before the value and from the same file, also while
-    /// another file takes its place. `None` is a miss: `vouch` has refused, which counts as no read, or the key has no
-    /// value, or the handle no namespace.
+    /// The value of a key, if `vouch` accepts the first `N` words of this handle's namespace, at most four: see
+    /// [`namespace_words`](Cache::namespace_words). The words are read before the value, and from the same file, even
+    /// while another file takes its place. `None` is a miss: `vouch` refused, the key has no value, or the handle has
+    /// no namespace. If `vouch` refused, no read is counted.
     ///
-    /// `vouch` accepts by returning the time, in milliseconds since 1970, so that the clock is read once by a caller that
-    /// needs it, too. The value has not expired by then. `vouch` runs under no lock.
+    /// To accept, `vouch` returns the present time in milliseconds since 1970; to refuse, it returns `None`. So a
+    /// caller that needs the time, too, reads the clock only once. A value that has expired by that time is not
+    /// returned. `vouch` runs under no lock.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -39,10 +41,11 @@ impl Cache {
         self.read_vouched(key.as_ref(), vouch, &mut Value)
     }
 
-    /// [`get_vouched`](Cache::get_vouched) to the start of `buf`, as [`get_into`](Cache::get_into).
+    /// [`get_vouched`](Cache::get_vouched) that copies the value to the start of `buf`, like
+    /// [`get_into`](Cache::get_into).
     ///
     /// # Errors
-    /// As [`get_into`](Cache::get_into).
+    /// Those of [`get_into`](Cache::get_into).
     #[inline]
     pub fn get_into_vouched<const N: usize>(
         &self,
@@ -58,10 +61,11 @@ impl Cache {
         }
     }
 
-    /// [`get_vouched`](Cache::get_vouched) into memory that `room` allocates, as [`get_with`](Cache::get_with).
+    /// [`get_vouched`](Cache::get_vouched) with the value in memory that `room` allocates, like
+    /// [`get_with`](Cache::get_with).
     ///
     /// # Errors
-    /// As [`get_with`](Cache::get_with).
+    /// Those of [`get_with`](Cache::get_with).
     pub fn get_with_vouched<const N: usize, B: AsMut<[u8]>>(
         &self,
         key: impl AsRef<[u8]>,
@@ -106,7 +110,8 @@ impl Cache {
         self.read_vouched_slow(namespace, key, vouch, want)
     }
 
-    /// Reads in a file that is not ready for the fast path, or whose entry of the namespace may be another one now.
+    /// Reads when the file is not ready for the fast path, or when its entry of the namespace may belong to another one
+    /// by now.
     #[cold]
     #[inline(never)]
     fn read_vouched_slow<const N: usize, T: Want>(

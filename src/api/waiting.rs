@@ -1,5 +1,5 @@
-//! How callers wait. A step of an operation never waits for another caller's claim: it returns the pause until the next
-//! step. A thread and a task of tokio take the same steps; only their pauses differ.
+//! How callers wait. A step of an operation never waits for another caller's claim: it returns how long to pause before
+//! the next step. Threads and tokio tasks take the same steps; only their pauses differ.
 
 use crate::error::Result;
 use crate::file::AttachedFile;
@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 /// How long a caller waits for a lock that another caller holds, or for a value that another caller creates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// Without a limit. Nobody takes over from an owner that is stopped, so this may never end.
+    /// Without a limit. A stopped process keeps a lock, unless the lock has a [maximum
+    /// age](crate::LockOptions::max_age), so the wait may never end. A wait for a creation does end, because the claim
+    /// to create has a [maximum age](crate::CreateOptions::claim_max_age).
     Forever,
     /// At most this long.
     For(Duration),
-    /// Not at all. The stripe's own lock, which a write holds for microseconds, is still awaited for up to a quarter of a
-    /// second before [`Busy`](crate::Error::Busy), or for less with [`Cache::with_lock_wait`](crate::Cache::with_lock_wait).
+    /// Not at all. The caller still waits up to 250 ms for the stripe's own lock, which a write holds for microseconds,
+    /// before it gets [`Busy`](crate::Error::Busy). With [`Cache::with_lock_wait`](crate::Cache::with_lock_wait) it
+    /// waits for less.
     No,
 }
 
@@ -29,7 +32,7 @@ impl Default for Wait {
 }
 
 impl Wait {
-    /// The end of a wait that begins `now`; `None` if it has no limit.
+    /// The end of a wait that begins at `now`; `None` if it has no limit.
     pub(super) fn deadline(self, now: Instant) -> Option<Instant> {
         match self {
             Wait::Forever => None,
@@ -40,7 +43,7 @@ impl Wait {
     }
 }
 
-/// What one step of an operation returns.
+/// The result of one step of an operation.
 pub(super) enum Step<T> {
     Done(T),
     /// The next step is due after this pause.
@@ -51,12 +54,12 @@ pub(super) enum Step<T> {
 pub(super) enum Pause {
     /// Until a claim ends, but no longer than `limit`.
     Claim { opened: Arc<AttachedFile>, claim_id: ClaimId, limit: Duration },
-    /// For a fixed time. A task whose pause is zero lets other tasks run.
+    /// For a fixed time. A task whose pause is zero lets other tasks run once.
     Time(Duration),
 }
 
 impl Pause {
-    /// Whether a pause that began at this moment is not over.
+    /// Whether a pause that began at `since` is not over yet.
     pub(super) fn lasts(&self, since: Instant) -> bool {
         match self {
             Pause::Claim { opened, claim_id, limit } => {
@@ -67,7 +70,7 @@ impl Pause {
     }
 }
 
-/// Takes the steps of an operation on a thread, which sleeps in between.
+/// Takes the steps of an operation on a thread, which sleeps between them.
 pub(super) fn run<T>(mut step: impl FnMut() -> Result<Step<T>>) -> Result<T> {
     loop {
         match step()? {
@@ -83,8 +86,8 @@ pub(super) fn run<T>(mut step: impl FnMut() -> Result<Step<T>>) -> Result<T> {
     }
 }
 
-/// Takes the steps of an operation in a task, which holds no thread in between. Nothing wakes a task at the end of a claim;
-/// it looks at the claim's word from time to time.
+/// Takes the steps of an operation in a task, which holds no thread between them. The end of a claim does not wake a
+/// task, so the task looks at the claim's word from time to time.
 #[cfg(feature = "tokio")]
 pub(super) async fn run_as_task<T>(mut step: impl FnMut() -> Result<Step<T>>) -> Result<T> {
     loop {
@@ -107,7 +110,7 @@ pub(super) async fn run_as_task<T>(mut step: impl FnMut() -> Result<Step<T>>) ->
     }
 }
 
-/// A task's pause before another look at a claim's word, or another attempt to lock: from one millisecond to ten.
+/// The pause of a task before it looks at a claim's word again, or tries to lock again: from 1 to 10 milliseconds.
 pub(super) fn growing_pause(earlier: u32) -> Duration {
     Duration::from_millis((1 << earlier.min(8)).min(10))
 }

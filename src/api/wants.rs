@@ -1,4 +1,4 @@
-//! What a read extracts from a record: the value into a vector or a buffer, the whole item, or nothing.
+//! What a read extracts from a record: the value in a vector or a buffer, the whole item, or nothing.
 
 use super::item::{Changed, Item, ItemId, Known, is_stale};
 use super::values::Values;
@@ -12,17 +12,17 @@ use crate::store::read::{Extract, RecordRef};
 use std::alloc::{Layout, handle_alloc_error};
 use std::collections::TryReserveError;
 
-/// What a read extracts from a record in the file, or from a private copy whose checksum was checked.
+/// Something that a read extracts, either from a record in the file, or from a private copy with a verified checksum.
 pub(super) trait Want: Extract {
     fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Self::Out;
 
-    /// What to return when there is no memory for the copy. By default the process ends, as with Rust's collections.
+    /// The result if there is no memory for the copy. By default the process ends, as with Rust's collections.
     fn no_memory(&mut self, _: TryReserveError, needed: usize) -> Self::Out {
         handle_alloc_error(Layout::array::<u8>(needed).unwrap_or(Layout::new::<u8>()))
     }
 }
 
-/// The value in a vector. Its length is checked before memory is allocated.
+/// The value in a vector. Its length is validated before memory is allocated.
 pub(super) struct Value;
 
 impl Extract for Value {
@@ -76,7 +76,7 @@ fn copied<M: Memory, T: Want>(store: &Store<M>, found: &RecordRef<'_>, want: &mu
 }
 
 /// The value, appended to the buffer of a batch. A lookup that must be repeated leaves bytes behind; the next lookup,
-/// or the end of the batch, cuts them off first.
+/// or the end of the batch, cuts them off.
 pub(super) struct Append<'a>(pub &'a mut Values);
 
 impl Extract for Append<'_> {
@@ -85,7 +85,7 @@ impl Extract for Append<'_> {
     #[inline(always)]
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<()> {
         let bytes = self.0.open_end();
-        // The length is checked before memory is allocated.
+        // The length is validated before memory is allocated.
         if bytes.capacity() - bytes.len() < found.value_len && !store.validate(found) {
             return None;
         }
@@ -100,7 +100,8 @@ impl Want for Append<'_> {
     }
 }
 
-/// The item with the length of its value, which is appended as by [`Append`], or an error if there is no memory for it.
+/// The item with the length of its value, or an error if there is no memory for the value. The value is appended as by
+/// [`Append`].
 pub(super) struct AppendItem<'a> {
     pub values: &'a mut Values,
     pub time: &'a Time,
@@ -113,7 +114,7 @@ impl Extract for AppendItem<'_> {
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Result<Item<usize>>> {
         let len = found.value_len;
         let bytes = self.values.open_end();
-        // The length is checked before memory is allocated.
+        // The length is validated before memory is allocated.
         if bytes.capacity() - bytes.len() < len {
             if !store.validate(found) {
                 return None;
@@ -158,7 +159,7 @@ impl Want for WholeItem<'_> {
     }
 }
 
-/// The whole item, or an error if there is no memory for it. With `ABSENCE`, negative entries are found, too.
+/// The whole item, or an error if there is no memory for it. With `ABSENCE`, remembered absences are found, too.
 pub(super) struct TryWhole<'a, const ABSENCE: bool>(pub &'a Time);
 
 impl<const ABSENCE: bool> Extract for TryWhole<'_, ABSENCE> {
@@ -180,7 +181,7 @@ impl<const ABSENCE: bool> Want for TryWhole<'_, ABSENCE> {
     }
 }
 
-/// Whether the value that the caller holds is stale, if it is still the key's.
+/// If the key still has the value that the caller holds, whether this value is stale; otherwise `None`.
 pub(super) struct Unchanged<'a> {
     pub known: ItemId,
     pub time: &'a Time,
@@ -203,8 +204,8 @@ impl Extract for Unchanged<'_> {
     }
 }
 
-/// The whole item, or that it is still the one that the caller knows. A copy whose checksum was checked is always new:
-/// the caller's own value proves nothing about the bytes in the file.
+/// The whole item, or the fact that it is still the one that the caller holds. A copy whose checksum was verified is
+/// always new, because the caller's own value proves nothing about the bytes in the file.
 pub(super) struct IfChanged<'a>(pub Unchanged<'a>);
 
 impl Extract for IfChanged<'_> {
@@ -251,10 +252,11 @@ impl Want for TryValue {
     }
 }
 
-/// The value for a caller that has another way to it. A look that finds no memory for the value finds nothing.
+/// The value, for a caller that can also get it in another way. If there is no memory for the value, the look finds
+/// nothing.
 pub(super) struct AtHand;
 
-/// Values up to this length are allocated like other small things, without a test whether there is memory.
+/// Values up to this length are allocated like other small objects, without a test whether there is enough memory.
 const SMALL: usize = 4096;
 
 impl Extract for AtHand {
@@ -293,7 +295,7 @@ impl Want for Into<'_> {
     }
 }
 
-/// The value in memory that the caller allocates for it. The length is checked before the caller is asked.
+/// The value in memory that the caller allocates for it. The length is validated before the caller allocates.
 pub(super) struct In<F>(pub F);
 
 /// The memory that the caller allocated is too small for the value.
@@ -380,7 +382,7 @@ impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Want for ItemIn<'_, F> {
     }
 }
 
-/// Nothing of the value: a hit says that there is one.
+/// Nothing of the value: a hit says that there is a value.
 pub(super) struct Nothing;
 
 impl Extract for Nothing {
@@ -396,7 +398,8 @@ impl Want for Nothing {
     fn take_copied<M: Memory>(&mut self, _: &Store<M>, _: Copied) {}
 }
 
-/// What `want` extracts from a record that the caller accepts; otherwise `None`, and the look is no use of the record.
+/// What `want` extracts from a record that the caller accepts. Otherwise `None`, and the look does not count as a use
+/// of the record.
 pub(super) struct If<T, F> {
     pub want: T,
     pub accepts: F,
@@ -416,7 +419,7 @@ impl<T: Extract, F: Fn(&RecordRef<'_>) -> bool> Extract for If<T, F> {
     }
 }
 
-/// What `want` extracts, if the record passes its checksum; otherwise `None`.
+/// What `want` extracts, if the checksum of the record is valid; otherwise `None`.
 pub(super) struct Sound<'a, T> {
     pub key: Key<'a>,
     pub want: &'a mut T,
@@ -435,7 +438,7 @@ impl<T: Want> Extract for Sound<'_, T> {
             Ok(copied) => copied,
             Err(error) => return Some(Some(self.want.no_memory(error, found.value_len))),
         };
-        // A copy that mixes two records is not damage.
+        // A copy of which parts belong to two different records is not damage, but must be repeated.
         if !store.validate(found) {
             return None;
         }

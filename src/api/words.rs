@@ -1,4 +1,4 @@
-//! Words of a namespace for the caller: the engine stores them and does not know what they mean.
+//! Words of a namespace, for the caller's own use: the engine stores them and does not know what they mean.
 
 use super::cache::Cache;
 use super::namespace::Namespace;
@@ -10,16 +10,17 @@ use crate::store::NamespaceId;
 use crate::store::Store;
 use std::time::Duration;
 
-/// How often a raise begins again because others removed the namespace meanwhile.
+/// How often a raise begins again because other callers removed the namespace meanwhile.
 const ATTEMPTS: usize = 16;
 
 impl Cache {
-    /// One of the four words (0 to 3) that the file keeps for the caller in the entry of this handle's namespace. `None`
-    /// without a namespace, if the file does not have it, for another index, and while the file cannot be read.
+    /// One of the four words, numbered from 0 to 3, that the file keeps for the caller in the entry of this handle's
+    /// namespace. `None` on a handle without a namespace, if the file does not have the namespace, for another index,
+    /// and while the file cannot be read.
     ///
     /// The words are 0 in a new file, after a restart of the host, and in a copy of the file. Between these events they
-    /// only rise: see [`raise_namespace_word`](Cache::raise_namespace_word). A value that this handle reads after the
-    /// word is not older than what the thread that raised the word saw before.
+    /// only rise: see [`raise_namespace_word`](Cache::raise_namespace_word). If this handle reads a word and then a
+    /// value, the value is at least as new as those that the thread which raised the word saw before.
     #[must_use]
     #[inline]
     pub fn namespace_word(&self, index: usize) -> Option<u64> {
@@ -33,8 +34,9 @@ impl Cache {
         self.words_otherwise(namespace, |store, id| store.callers_word(id, index))
     }
 
-    /// The first of these words, up to all four, read in the order of their numbers: see
-    /// [`namespace_word`](Cache::namespace_word). This costs hardly more than one of them. `None` if one cannot be read.
+    /// The first `N` of these words, at most four, read in the order of their numbers: see
+    /// [`namespace_word`](Cache::namespace_word). This hardly takes longer than to read one word. `None` if one of them
+    /// cannot be read.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -57,7 +59,8 @@ impl Cache {
         self.words_otherwise(namespace, |store, id| store.callers_words(id))
     }
 
-    /// Reads words in a file that is not ready for the fast path, or whose entry of the namespace may be another one now.
+    /// Reads words when the file is not ready for the fast path, or when its entry of the namespace may belong to
+    /// another one by now.
     #[cold]
     #[inline(never)]
     fn words_otherwise<R>(
@@ -72,11 +75,11 @@ impl Cache {
         read(&opened.store, namespace.id_in(&opened)?)
     }
 
-    /// Raises a word of this handle's namespace to a value, unless it is higher already. Returns what it held before, so
-    /// of all callers that raise it past some value, exactly one learns that it was the first.
+    /// Raises a word of this handle's namespace to `value`, unless it is higher already. Returns the word's previous
+    /// value. So if several callers raise the word past some number, exactly one of them learns that it was the first.
     ///
-    /// A thread in any process that reads the new value also sees what this thread wrote and deleted before. A thread
-    /// that sees an invalidation which this thread made afterwards, reads the new value.
+    /// A thread in any process that reads the new value also sees what this thread wrote and deleted before the raise.
+    /// A thread that sees an invalidation which this thread makes after the raise also reads the new value.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -89,18 +92,18 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// [`BadOption`](Error::BadOption) on a handle without a namespace and for an index above 3;
-    /// [`ReadOnly`](Error::ReadOnly), [`NamespacesFull`](Error::NamespacesFull); and as [`set`](Cache::set).
+    /// [`BadOption`](Error::BadOption) on a handle without a namespace, and for an index above 3;
+    /// [`ReadOnly`](Error::ReadOnly); [`NamespacesFull`](Error::NamespacesFull); and the errors of [`set`](Cache::set).
     pub fn raise_namespace_word(&self, index: usize, value: u64) -> Result<u64> {
-        // Without a lineage there is always an answer.
+        // `None` would mean another lineage, and none is asked for.
         Ok(self.raise_word(None, index, value)?.unwrap_or_default())
     }
 
-    /// [`raise_namespace_word`](Cache::raise_namespace_word) in the file with this [lineage](Cache::lineage) only. `None`:
-    /// this handle uses another file now, and nothing was raised.
+    /// [`raise_namespace_word`](Cache::raise_namespace_word), but only in the file with this [lineage](Cache::lineage).
+    /// `None` means that this handle now uses another file, and that nothing was raised.
     ///
-    /// So what is raised says nothing of a file that took the place of the one of which the caller knows it: a handle that
-    /// has left a file does not return to it.
+    /// With this a caller that knows something about one file does not raise a word in a file that has taken its place.
+    /// A handle that has left a file does not return to it.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -119,9 +122,9 @@ impl Cache {
         self.raise_word(Some(lineage), index, value)
     }
 
-    /// The lineage of the values in the file that this handle uses now: a random number, which a file gets when it is
-    /// created, and keeps when it is [resized](Cache::resize). See [`Item::lineage`](crate::Item::lineage). `None` while the
-    /// file cannot be read.
+    /// The lineage of the values in the file that this handle uses now: a random number that a file gets when it is
+    /// created, or first opened as a copy, and keeps when it is [resized](Cache::resize). See
+    /// [`Item::lineage`](crate::Item::lineage). `None` while the file cannot be read.
     #[must_use]
     pub fn lineage(&self) -> Option<u64> {
         Some(self.readable()?.store.lineage())
@@ -138,7 +141,8 @@ impl Cache {
         if index >= NAMESPACE_WORDS {
             return Err(refused(index.to_string(), "an index from 0 to 3"));
         }
-        // What the word held in a file that has got a successor since, which may or may not have the new value.
+        // The lowest value that the word held before a raise in a file that was then closed. Its successor may or may
+        // not have the new value.
         let mut lowest = u64::MAX;
         self.while_open(|| {
             let opened = self.current()?;
@@ -150,9 +154,9 @@ impl Cache {
             }
             for _ in 0..ATTEMPTS {
                 let (id, _) = namespace.in_file(&opened, self.lock_wait)?;
-                // The first raise excludes a removal, and later ones find a namespace that is not removed any more. While the
-                // file is being resized, the lock makes sure that the new file has the new value, or that the caller has
-                // raised nothing.
+                // The lock keeps the first raise and a removal of the namespace apart. Later raises need no lock for
+                // this, because a namespace with a raised word cannot be removed. While the file is being resized, the
+                // lock ensures that the new file has the new value, or that the caller has raised nothing.
                 let is_raised = opened.store.callers_word(id, index).is_some_and(|word| word != 0);
                 let _lock = if opened.is_being_resized() || !is_raised {
                     let lock = Patience::of_thread(self.lock_wait).lock_region(&opened, 0, Duration::MAX)?;

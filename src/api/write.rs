@@ -17,12 +17,12 @@ use crate::store::record::{NewRecord, RecordEpochs};
 use crate::store::stripe_guard::StripeGuard;
 use std::time::Duration;
 
-/// The outcome of [`Cache::compare_and_swap`].
+/// The outcome of [`Cache::compare_and_swap`] and [`Cache::swap_value`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use]
 #[non_exhaustive]
 pub enum Swap {
-    /// The value was the expected one and was replaced; the new stamp.
+    /// The value was the expected one and was replaced; this is the new stamp.
     Stored(Stamp),
     /// The key was written since the stamp was read; nothing was stored.
     Changed,
@@ -31,19 +31,23 @@ pub enum Swap {
 }
 
 impl Cache {
-    /// Stores a value that does not expire.
+    /// Stores a value with the default times of the handle's namespace. Without a namespace it does not expire.
     ///
     /// # Errors
-    /// [`TooLarge`](Error::TooLarge), [`KeyTooLong`](Error::KeyTooLong), [`Busy`](Error::Busy),
-    /// [`ReadOnly`](Error::ReadOnly); [`LocksLost`](Error::LocksLost), [`NotFound`](Error::NotFound) and
-    /// [`Io`](Error::Io) if the files were removed or cannot be used. All writes have these errors.
+    /// [`KeyTooLong`](Error::KeyTooLong) if the stored key has more than 65 535 bytes; [`TooLarge`](Error::TooLarge):
+    /// see [`Stats::largest_record`](crate::Stats::largest_record); [`Busy`](Error::Busy) if the stripe's lock cannot
+    /// be taken within [`lock_wait`](Cache::lock_wait); [`ReadOnly`](Error::ReadOnly);
+    /// [`NamespacesFull`](Error::NamespacesFull) if the handle's namespace must be added to the file again;
+    /// [`SeatsFull`](Error::SeatsFull) if this process must first join the file, as after a fork; and
+    /// [`LocksLost`](Error::LocksLost), [`NotFound`](Error::NotFound) and [`Io`](Error::Io) if the files were removed
+    /// or cannot be used. All writes have these errors, as far as they apply.
     pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         let (key, value) = (key.as_ref(), value.as_ref());
         self.while_open(|| self.set_plain(key, value))
     }
 
-    /// A `set` without options and without a namespace, compiled without the tests that these need. It has a closure of
-    /// its own, because one that [`set_stored`](Self::set_stored) shared would not be inlined.
+    /// A `set` without options and without a namespace, compiled without the tests that these need. It has its own
+    /// closure, because a closure that it shared with [`set_stored`](Self::set_stored) would not be inlined.
     fn set_plain(&self, key: &[u8], value: &[u8]) -> Result<()> {
         if self.has_namespace != 0 {
             return self.set_by_default(key, value);
@@ -64,26 +68,27 @@ impl Cache {
         self.set_with(key, value, &SetOptions::default()).map(|_| ())
     }
 
-    /// Stores a value with options such as expiry and flags, and returns its stamp.
+    /// Stores a value with options such as its expiry and flags, and returns its stamp.
     ///
     /// # Errors
-    /// The errors of [`set`](Cache::set).
+    /// Those of [`set`](Cache::set); [`TooManyTags`](Error::TooManyTags); and [`BadOption`](Error::BadOption) for tags
+    /// in a file without room for tags, or for a moment of another file or namespace.
     pub fn set_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<Stamp> {
         self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.set_stored(key, value.as_ref(), how)))
     }
 
-    /// Stores a value if the key has none; returns whether it was stored.
+    /// Stores a value if the key has none. Returns whether it was stored.
     ///
     /// # Errors
-    /// The errors of [`set`](Cache::set).
+    /// Those of [`set_with`](Cache::set_with).
     pub fn add(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
         self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.add_stored(key, value.as_ref(), how)))
     }
 
-    /// Stores a value if the key has one already; returns whether it was stored.
+    /// Stores a value if the key already has one. Returns whether it was stored.
     ///
     /// # Errors
-    /// The errors of [`set`](Cache::set).
+    /// Those of [`set_with`](Cache::set_with).
     pub fn replace(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
         self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.replace_stored(key, value.as_ref(), how)))
     }
@@ -91,7 +96,7 @@ impl Cache {
     /// Stores a value if the key still has the value with this stamp, as [`get_item`](Cache::get_item) returns it.
     ///
     /// # Errors
-    /// The errors of [`set`](Cache::set).
+    /// Those of [`set_with`](Cache::set_with).
     pub fn compare_and_swap(
         &self,
         key: impl AsRef<[u8]>,
@@ -102,30 +107,32 @@ impl Cache {
         self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.swap_stored(key, stamp, value.as_ref(), how)))
     }
 
-    /// Adds to a number, and returns the new number, or `None` if the key has no value. Numbers are decimal text, as in
-    /// memcached, so that every client can read them. Expiry and flags stay.
+    /// Adds `delta` to a number, and returns the new number, or `None` if the key has no value. A number is from 0 to
+    /// 2^64 - 1, stored as decimal text, as in memcached, so that every client can read it. The item keeps its expiry,
+    /// soft expiry, flags and tags.
     ///
     /// # Errors
-    /// [`NotANumber`](Error::NotANumber); [`Overflow`](Error::Overflow) beyond 2^64 - 1, and the value stays as it was;
-    /// and the errors of [`set`](Cache::set).
+    /// [`NotANumber`](Error::NotANumber); [`Overflow`](Error::Overflow) if the result exceeds 2^64 - 1, and the value
+    /// stays as it was; [`NoMemory`](Error::NoMemory); and the errors of [`set`](Cache::set).
     pub fn incr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
         self.with_stored_key(key.as_ref(), |key| {
             self.while_open(|| self.add_to_stored(key, delta, '+', u64::checked_add, None))
         })
     }
 
-    /// Subtracts from a number: the counterpart of [`incr`](Cache::incr).
+    /// Subtracts `delta` from a number: the counterpart of [`incr`](Cache::incr).
     ///
     /// # Errors
-    /// The errors of [`incr`](Cache::incr); [`Overflow`](Error::Overflow) is a result below 0.
+    /// The errors of [`incr`](Cache::incr), with [`Overflow`](Error::Overflow) if the result is below 0.
     pub fn decr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
         self.with_stored_key(key.as_ref(), |key| {
             self.while_open(|| self.add_to_stored(key, delta, '-', u64::checked_sub, None))
         })
     }
 
-    /// Adds to a number like [`incr`](Cache::incr), or stores `initial`, without `delta`, if the key has no value. Both
-    /// happen in one hold of the stripe's lock, so no other caller's number is lost. `how` applies to a new number only.
+    /// Adds to a number like [`incr`](Cache::incr). If the key has no value, stores `initial`, to which `delta` is not
+    /// added. Both happen under one hold of the stripe's lock, so no other caller's addition is lost. `how` applies to
+    /// a new number only. Returns the number that the key then has.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -140,25 +147,25 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// The errors of [`incr`](Cache::incr).
+    /// The errors of [`incr`](Cache::incr) and of [`set_with`](Cache::set_with).
     pub fn incr_or(&self, key: impl AsRef<[u8]>, delta: u64, initial: u64, how: &SetOptions) -> Result<u64> {
         self.with_stored_key(key.as_ref(), |key| {
             self.while_open(|| self.add_or_store(key, delta, '+', u64::checked_add, (initial, how)))
         })
     }
 
-    /// Subtracts from a number like [`decr`](Cache::decr), or stores `initial` if the key has no value: the counterpart of
-    /// [`incr_or`](Cache::incr_or).
+    /// Subtracts from a number like [`decr`](Cache::decr). If the key has no value, stores `initial`: the counterpart
+    /// of [`incr_or`](Cache::incr_or).
     ///
     /// # Errors
-    /// The errors of [`decr`](Cache::decr).
+    /// The errors of [`decr`](Cache::decr) and of [`set_with`](Cache::set_with).
     pub fn decr_or(&self, key: impl AsRef<[u8]>, delta: u64, initial: u64, how: &SetOptions) -> Result<u64> {
         self.with_stored_key(key.as_ref(), |key| {
             self.while_open(|| self.add_or_store(key, delta, '-', u64::checked_sub, (initial, how)))
         })
     }
 
-    /// Changes when a key expires; returns whether it has a value.
+    /// Changes when a key expires. Returns whether the key has a value.
     ///
     /// # Errors
     /// The errors of [`set`](Cache::set).
@@ -166,7 +173,7 @@ impl Cache {
         self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.touch_stored(key, expiry)))
     }
 
-    /// Removes a key; returns whether it had a value.
+    /// Removes a key. Returns whether it had a value.
     ///
     /// # Errors
     /// The errors of [`set`](Cache::set).
@@ -174,8 +181,8 @@ impl Cache {
         self.with_stored_key(key.as_ref(), |key| self.while_open(|| self.delete_stored(key)))
     }
 
-    /// Removes a key if it still has the value with this stamp, as [`get_item`](Cache::get_item) returns it; returns
-    /// whether it was removed.
+    /// Removes a key if it still has the value with this stamp, as [`get_item`](Cache::get_item) returns it. Returns
+    /// whether the key was removed.
     ///
     /// # Errors
     /// The errors of [`set`](Cache::set).
@@ -184,9 +191,10 @@ impl Cache {
     }
 
     /// Stores many items, and returns the result of each, in the order of the items. The items are stored one by one,
-    /// not atomically; if a key occurs several times, its last value wins. This is faster than single `set`s, because
-    /// the memory of the next keys is fetched while one item is stored. Where a lock is a system call, a stripe is
-    /// locked once for up to 64 items.
+    /// not atomically; if a key occurs several times, its last value wins. Each result may be an error of
+    /// [`set_with`](Cache::set_with). This is faster than single `set`s, because the memory of the next keys is fetched
+    /// while one item is stored. If the lock strategy makes a system call to lock, a stripe is locked once for up to 64
+    /// items.
     #[must_use = "each item is stored, or not, by itself"]
     pub fn set_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, items: &[(K, V)], how: &SetOptions) -> Vec<Result<()>> {
         match self.in_namespace() {
@@ -198,8 +206,8 @@ impl Cache {
         }
     }
 
-    /// Removes many keys, and returns whether each had a value, in the order of the keys. Its cost is like that of
-    /// [`set_multi`](Self::set_multi).
+    /// Removes many keys, and returns for each whether it had a value, in the order of the keys. Each result may be an
+    /// error of [`set`](Cache::set). The cost is like that of [`set_multi`](Self::set_multi).
     #[must_use = "each item is deleted, or not, by itself"]
     pub fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
         match self.in_namespace() {
@@ -208,8 +216,8 @@ impl Cache {
         }
     }
 
-    /// Removes all values of this handle's namespace, or of the whole file if it has none, for all processes. This
-    /// takes the same short time for any number of values.
+    /// Removes all values of this handle's namespace, or those of the whole file if the handle has no namespace, for
+    /// all processes. The time does not depend on the number of values.
     ///
     /// # Errors
     /// The errors of [`set`](Cache::set).
@@ -217,8 +225,8 @@ impl Cache {
         self.invalidate(Invalidation::Hard)
     }
 
-    /// Invalidates all values of this handle's namespace, or of the whole file if it has none, for all processes. A
-    /// hard invalidation removes them like [`clear`](Cache::clear); a soft one makes them stale.
+    /// Invalidates all values of this handle's namespace, or those of the whole file if the handle has no namespace,
+    /// for all processes. A hard invalidation removes them, like [`clear`](Cache::clear); a soft one makes them stale.
     ///
     /// # Errors
     /// The errors of [`set`](Cache::set).
@@ -240,9 +248,9 @@ impl Cache {
         }
     }
 
-    /// Makes the present content of the whole file durable: it survives a crash of the operating system, unless a write
-    /// comes after the flush and before the crash. Returns whether the flush holds; it does not if another thread or
-    /// process wrote during the flush.
+    /// Makes the present contents of the whole file durable: they survive a crash of the operating system, unless a
+    /// process writes to the file after the flush and before the crash. Returns whether the flush succeeded; it does
+    /// not if another thread or process wrote during the flush.
     ///
     /// # Errors
     /// The errors of [`set`](Cache::set).
@@ -254,7 +262,7 @@ impl Cache {
     }
 }
 
-/// The writes with stored keys.
+/// The writes, with stored keys.
 impl Cache {
     fn set_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
         self.put(
@@ -366,7 +374,7 @@ impl Cache {
         )
     }
 
-    /// Stores a value if `wanted` accepts the key's entry, which may be expired or invalidated.
+    /// Stores a value if `wanted` accepts the key's entry, which may have expired or been invalidated.
     #[inline(always)]
     fn put_if(
         &self,
@@ -386,8 +394,8 @@ impl Cache {
         )?
     }
 
-    /// Prepares a record, locks the key's stripe, and lets `store_in` replace the key's entry by it. The entry may be
-    /// expired or invalidated.
+    /// Prepares a record and locks the key's stripe. Then `store_in` may replace the key's entry by the record. The
+    /// entry may have expired or been invalidated.
     #[inline(always)]
     fn put<'k, R>(
         &self,
@@ -424,11 +432,11 @@ impl Cache {
         add: impl FnOnce(u64, u64) -> Option<u64>,
         first: (u64, &SetOptions),
     ) -> Result<u64> {
-        // With a first number there always is one.
+        // With a first number the result is always a number.
         self.add_to_stored(key, delta, sign, add, Some(first)).map(|number| number.unwrap_or(first.0))
     }
 
-    /// Adds to the number of a key, or stores a first one if there is none.
+    /// Adds to the number of a key, or stores a first number if the key has no value.
     fn add_to_stored(
         &self,
         key: &[u8],
@@ -439,7 +447,7 @@ impl Cache {
     ) -> Result<Option<u64>> {
         let file = self.current()?;
         let writer = Writer::new(&file, self.in_namespace(), key, self.lock_wait)?;
-        // Before the lock, because the clock may be the caller's code.
+        // The record is made before the lock is taken, because the clock may be the caller's code.
         let first = first.map(|(number, how)| (number, number.to_string(), how));
         let first = first.as_ref().map(|(number, text, how)| (*number, writer.draft(text.as_bytes(), how), *how));
         if let Some((_, draft, _)) = &first {
@@ -459,7 +467,7 @@ impl Cache {
             let value = parse_number(&copied.value)?;
             let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
             let text = sum.to_string();
-            // A record of another namespace than the handle's keeps that namespace's epoch.
+            // A record of a namespace other than the handle's keeps the epoch of its own namespace.
             if copied.extension.namespace() != writer.namespace.number() {
                 epochs.namespace = copied.extension.namespace_epoch();
             }
@@ -489,7 +497,7 @@ fn set_in(
 
 fn delete_in(guard: &mut StripeGuard<'_, Mapping>, writer: &Writer<'_, '_>) -> bool {
     guard.void(&writer.key);
-    // An expired or cleared value is removed, too, but does not count as a value.
+    // An expired or invalidated value is also removed, but does not count as a value.
     let Some(entry) = guard.find_in(writer.location.bucket_at, &writer.key) else {
         guard.note_deletion(&writer.key);
         return false;
@@ -499,8 +507,8 @@ fn delete_in(guard: &mut StripeGuard<'_, Mapping>, writer: &Writer<'_, '_>) -> b
     was_there
 }
 
-/// Raises the epochs of a namespace, or those of the cache as namespace 0. If epochs cannot be raised, `remove` empties
-/// stripe after stripe.
+/// Raises the epochs of a namespace; 0 stands for the whole cache. If the epochs cannot be raised, `remove` removes the
+/// values of one stripe after another.
 fn invalidate(
     opened: &AttachedFile,
     namespace: u16,
@@ -511,11 +519,11 @@ fn invalidate(
     opened.member()?;
     opened.mark_dirty()?;
     if opened.store.raise_epoch(namespace, how) {
-        // A flush that ended in between does not include the new epoch. Nor may the successor of a file that was closed in
-        // between: then this is an error, and the invalidation is repeated there.
+        // A flush that ended in between does not include the new epoch. If the file was closed in between, its
+        // successor may not include it, either: then this returns an error, and the invalidation is repeated there.
         return opened.mark_dirty();
     }
-    // The epochs are used up, or the system has crashed and the epochs of records cannot be trusted.
+    // The epochs are used up, or the system has crashed and the epochs of its records cannot be trusted.
     for stripe in 0..opened.geometry().shape.stripes {
         remove(&mut Patience::of_thread(lock_wait).lock_stripe(opened, stripe)?);
     }

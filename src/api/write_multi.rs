@@ -1,7 +1,8 @@
-//! Writes of many keys: they fetch the memory of the next keys while one key is written.
+//! Writes of many keys. While one key is written, the memory of the next keys is fetched.
 //!
-//! Where a lock is a word, a batch is sixteen keys in the caller's order, and each key is written under a lock of its
-//! own. Where a lock takes system calls, the keys are grouped by stripe, and one lock serves up to 64 of them.
+//! If a lock is a word, a batch is sixteen keys in the caller's order, and each key is written under its own hold of a
+//! lock. If a lock takes system calls, the keys are grouped by stripe, and up to 64 keys are written under one hold of
+//! the lock.
 
 use super::cache::Cache;
 use super::namespace::Namespace;
@@ -15,14 +16,15 @@ use crate::shm::mapping::Mapping;
 use crate::store::read::SeenBucket;
 use crate::store::stripe_guard::StripeGuard;
 
-/// Keys whose cache lines are prefetched together.
+/// How many keys have their cache lines prefetched together.
 const BATCH: usize = 16;
-/// Items that are written under one hold of a stripe's lock.
+/// How many items are written under one hold of a stripe's lock.
 const MOST_PER_LOCK: usize = 64;
-/// The lower bits of a number that orders items by stripe: the place of the item.
+/// The lower bits of the number that orders items by stripe. They hold the item's place in the list.
 const PLACE: u64 = (1 << 52) - 1;
 
-/// One call, and how it writes an item. Only `each` runs under a lock of this file; the others may run the user's code.
+/// One call, and how it writes an item. Only `each` runs under a lock of this file; the other functions may run the
+/// caller's code.
 struct WriteMulti<'c, K, O, P, E> {
     cache: &'c Cache,
     namespace: Option<&'c Namespace>,
@@ -34,9 +36,10 @@ struct WriteMulti<'c, K, O, P, E> {
 }
 
 impl Cache {
-    /// Writes many items. It does so in their order, and then `one` writes an item under a lock that it takes itself. Or
-    /// it groups them by stripe; then `prepare` makes what each item needs before the first lock is taken, and `each`
-    /// writes it to its locked stripe. The handle's limit of waiting covers all locks together.
+    /// Writes many items, in one of two ways. Either it writes them in their order, and `one` writes each item under a
+    /// lock that it takes itself. Or it groups them by stripe: before the first lock is taken, `prepare` makes what
+    /// each item needs, and `each` then writes the item to its locked stripe. The handle's time for waiting covers all
+    /// locks together.
     pub(super) fn write_multi<'i, I, D, R>(
         &self,
         namespace: Option<&Namespace>,
@@ -88,7 +91,7 @@ impl Cache {
 }
 
 impl<K, O, P, E> WriteMulti<'_, K, O, P, E> {
-    /// Waits a little for a closed file to open, or to get its successor.
+    /// Waits a little for a closed file to open, or to be replaced by its successor.
     fn pause(&mut self) -> Result<()> {
         match self.locks.retry_if_closed::<()>(Err(Error::Busy { stripe: WHOLE_FILE, waited: self.cache.lock_wait }))? {
             Step::Wait(Pause::Time(time)) => std::thread::sleep(time),
@@ -97,7 +100,7 @@ impl<K, O, P, E> WriteMulti<'_, K, O, P, E> {
         Ok(())
     }
 
-    /// Writes the items that have no result, since the file was closed, until each has one.
+    /// Writes the items that have no result yet because the file was closed, until each item has a result.
     fn in_successor<'i, I, D, R>(&mut self, items: &'i [I], results: &mut [Option<Result<R>>])
     where
         K: Fn(&'i I) -> &'i [u8],
@@ -115,7 +118,7 @@ impl<K, O, P, E> WriteMulti<'_, K, O, P, E> {
 }
 
 impl<K, O, P, E> WriteMulti<'_, K, O, P, E> {
-    /// Writes up to [`BATCH`] items in their order, up to the first that finds the file closed.
+    /// Writes up to [`BATCH`] items in their order. Stops at the first item that finds the file closed.
     fn one_by_one<'f, 'i, I, R>(&mut self, opened: &'f AttachedFile, items: &'i [I], results: &mut Vec<Result<R>>)
     where
         K: Fn(&'i I) -> &'i [u8],
@@ -153,7 +156,7 @@ impl<K, O, P, E> WriteMulti<'_, K, O, P, E> {
         }
     }
 
-    /// Writes the items that have no result yet, grouped by stripe. Those that find the file closed get none.
+    /// Writes the items that have no result yet, grouped by stripe. Items that find the file closed get no result.
     fn by_stripe<'f, 'i, I, D, R>(
         &mut self,
         opened: &'f AttachedFile,
@@ -177,7 +180,8 @@ impl<K, O, P, E> WriteMulti<'_, K, O, P, E> {
             });
             results[place] = match of_item {
                 Ok((writer, draft)) => {
-                    // No slice has as many items as a place has values, and no file as many stripes as are left.
+                    // No slice has more items than a place has values, and no file has more stripes than the other bits
+                    // can hold.
                     order.push(u64::from(writer.stripe()) << PLACE.count_ones() | place as u64);
                     prepared.push(Some((writer, draft)));
                     None
@@ -215,7 +219,7 @@ impl<K, O, P, E> WriteMulti<'_, K, O, P, E> {
     }
 }
 
-/// Fetches the memory of the keys that are written next.
+/// Prefetches the memory of the keys that are written next.
 fn prefetch<'w, 'f: 'w, 'i: 'w, W: Iterator<Item = &'w Writer<'f, 'i>>>(
     opened: &AttachedFile,
     writers: impl Fn() -> W,
@@ -229,8 +233,8 @@ fn stripe_of(number: u64) -> u64 {
     number >> PLACE.count_ones()
 }
 
-/// How many of these ordered items are written next: all those of the next few stripes, or some of a stripe that has
-/// more than one lock may serve.
+/// How many of these ordered items are written next: all items of the next few stripes, or a part of the items of a
+/// stripe that has more than one hold of its lock may serve.
 fn window_of(order: &[u64]) -> usize {
     let most = order.len().min(MOST_PER_LOCK);
     let Some(next) = order.get(most) else { return most };

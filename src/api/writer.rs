@@ -1,4 +1,4 @@
-//! A key that is about to be written, with its hash and the id and defaults of its namespace.
+//! A key that is about to be written, with its hash, and the id and the defaults of its namespace.
 
 use super::count::count;
 use super::namespace::Namespace;
@@ -44,7 +44,7 @@ impl<'f, 'k> Writer<'f, 'k> {
         Ok(Self::at(opened, place, key, lock_wait))
     }
 
-    /// A writer for a stored key whose namespace is known by its id. The hot path uses this, because a writer in a
+    /// A writer for a stored key whose namespace's id is known. The hot path uses this, because a writer within a
     /// `Result` would be copied.
     #[inline(always)]
     pub(super) fn at(
@@ -68,7 +68,7 @@ impl<'f, 'k> Writer<'f, 'k> {
         self.opened.with_stripe(joined, self.stripe(), lock, work)
     }
 
-    /// [`with_stripe`](Self::with_stripe) for a `work` that uses the rings only to put items.
+    /// [`with_stripe`](Self::with_stripe) for a `work` that uses the rings only to put items into them.
     #[inline(always)]
     pub(super) fn with_stripe_to_put<R>(&self, work: impl FnOnce(&mut StripeGuard<'f, Mapping>) -> R) -> Result<R> {
         let head = self.opened.store.stripe_head(self.stripe());
@@ -84,8 +84,8 @@ impl<'f, 'k> Writer<'f, 'k> {
         Ok((joined, lock))
     }
 
-    /// Whether a read would return the value of the key's entry. If reads verify checksums, the entry must pass its
-    /// own.
+    /// Whether a read would return the value of the key's entry. If reads verify checksums, the checksum of the entry
+    /// must be valid.
     pub(super) fn would_read(&self, guard: &StripeGuard<'_, Mapping>, entry: Option<&Entry>) -> bool {
         let verify = self.opened.settings.verify_reads;
         entry.is_some_and(|entry| {
@@ -94,15 +94,15 @@ impl<'f, 'k> Writer<'f, 'k> {
         })
     }
 
-    /// The key's entry, if a read would return its value, with a copy of it.
+    /// The key's entry and a copy of it, if a read would return its value.
     pub(super) fn current(&self, guard: &StripeGuard<'_, Mapping>) -> Result<Option<(Entry, Copied)>> {
         let Some(entry) = guard.find_current(&self.key) else { return Ok(None) };
         let copied = guard.copied(&self.key, &entry, self.opened.settings.verify_reads, false);
         Ok(copied.map_err(Error::no_memory(entry.value_len))?.map(|copied| (entry, copied)))
     }
 
-    /// Whether the options let the value be stored now. The caller has read the epochs that the record bears before, so an
-    /// invalidation after this call finds it outdated.
+    /// Whether the options allow the value to be stored now. The caller has already loaded the epochs that the record
+    /// will have, so an invalidation after this call finds the record outdated.
     ///
     /// # Errors
     /// [`BadOption`](Error::BadOption).
@@ -116,7 +116,7 @@ impl<'f, 'k> Writer<'f, 'k> {
         Ok(may)
     }
 
-    /// The item to write. Its size is not checked yet.
+    /// The record to write. Its size is not checked yet.
     #[inline(always)]
     pub(super) fn draft<'v>(&self, value: &'v [u8], how: &SetOptions) -> NewRecord<'v>
     where
@@ -127,7 +127,7 @@ impl<'f, 'k> Writer<'f, 'k> {
         let now_ms = || time.now_ms();
         let (expires_ms, metadata) = how.times(self.defaults, now_ms);
         let metadata = Metadata { namespace: self.namespace.number(), ..metadata }.if_any();
-        // The clock is loaded before the stripe is locked, and so before anybody looks at the old value.
+        // The clock of tags is loaded before the stripe is locked, and so before any look at the old value.
         let clock = || match &how.moment {
             None => self.opened.store.tag_clock(),
             Some(moment) => moment.tag_clock(self.opened),
@@ -158,13 +158,13 @@ pub(super) fn namespace_of(
     }
 }
 
-/// The metadata of a record for one that follows it. An extended record stays extended, even if its creation time is its
-/// only metadata.
+/// The metadata that a new record takes over from the one that it replaces. An extended record stays extended, even if
+/// the creation time is its only metadata.
 pub(super) fn metadata_of(copied: &Copied) -> Option<Metadata> {
     copied.head.is_extended().then(|| copied.extension.metadata())
 }
 
-/// Whether a file can hold a record: it fits into the rings, and its tags into a record.
+/// Whether a file can hold a record: its size fits, and so do its tags.
 #[inline]
 pub(super) fn check_size(opened: &AttachedFile, draft: &NewRecord<'_>) -> Result<()> {
     let (size, limit) = (draft.units() * 8, opened.geometry().largest_record);

@@ -1,4 +1,5 @@
-//! A hit of a caller that would create the value: one look, before anything of a creation exists.
+//! The fast path of a caller that would create the value: one look for a hit, before anything else of a creation is
+//! done.
 
 use super::creation::Lookup;
 use super::options::{CreateOptions, Form};
@@ -11,10 +12,11 @@ use crate::hash::Key;
 use crate::store::read::RecordRef;
 use crate::store::record::Head;
 
-/// These looks leave everything but a plain hit to the machine of creations: slow paths of reads, options about a value's
-/// age, remembered absences, and a value for which there is no memory. For all of them they find nothing.
+/// These looks find plain hits only. They find nothing on the slow paths of reads, with options about a value's age,
+/// for a remembered absence, or if there is no memory for the value. The caller then takes the steps of a creation,
+/// which handle all these cases.
 impl Cache {
-    /// The value of a stored key, if this caller takes it as it is.
+    /// The value of a stored key, if this caller uses it as it is.
     pub(super) fn value_at_hand(&self, key: &[u8], how: &CreateOptions, in_background: bool) -> Option<Vec<u8>> {
         if how.asks_for_age() {
             return None;
@@ -22,7 +24,7 @@ impl Cache {
         self.glance(key, AtHand, |opened, key, found| is_enough(opened, key, found, in_background))
     }
 
-    /// The values of many stored keys, as far as this caller takes them as they are.
+    /// The values of many stored keys, where this caller uses them as they are.
     pub(in crate::api) fn values_at_hand<K: AsRef<[u8]>>(
         &self,
         keys: &[K],
@@ -38,12 +40,12 @@ impl Cache {
         values
     }
 
-    /// What a lookup of a stored key finds, if this caller takes it as it is.
+    /// The result of a lookup of a stored key, if this caller uses the value as it is.
     pub(in crate::api) fn lookup_at_hand(&self, key: &[u8], how: &CreateOptions) -> Option<Lookup> {
         self.item_at_hand(key, how, how.form, how.background)
     }
 
-    /// [`lookup_at_hand`](Self::lookup_at_hand) for values of a form.
+    /// [`lookup_at_hand`](Self::lookup_at_hand) for values of one form.
     pub(in crate::api) fn item_at_hand(
         &self,
         key: &[u8],
@@ -67,7 +69,7 @@ impl Cache {
     }
 }
 
-/// Whether a record has a fresh value, or a stale one that this caller uses because the key is to be left alone.
+/// Whether a record has a fresh value, or a stale one that this caller uses because it leaves the key alone.
 #[inline(always)]
 fn is_enough(opened: &AttachedFile, key: &Key<'_>, found: &RecordRef<'_>, in_background: bool) -> bool {
     // Most records have no extension. Only a soft invalidation of the whole cache makes them stale.

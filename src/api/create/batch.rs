@@ -4,19 +4,19 @@ use super::created::Created;
 use super::creation::{Claim, Lookup};
 use crate::error::{Error, Result};
 
-/// Groups places of a list that hold the same key. The groups come in the order of their keys, whatever the order of the
-/// list: all callers claim several keys in that order, so no two of them wait for each other.
+/// Groups the places of equal keys in a list, and sorts the groups by key. All callers claim several keys in this
+/// order, so that no two of them wait for each other.
 pub(crate) fn in_one_order<K: AsRef<[u8]>>(keys: &[K], places: Vec<usize>) -> Vec<Vec<usize>> {
-    // Called once for each key, since `as_ref` is code of the caller.
+    // `as_ref` is called once for each key, since it is the caller's code.
     let mut order: Vec<(&[u8], usize)> = places.into_iter().map(|i| (keys[i].as_ref(), i)).collect();
     order.sort_unstable();
     order.chunk_by(|a, b| a.0 == b.0).map(|same| same.iter().map(|&(_, i)| i).collect()).collect()
 }
 
-/// A claim with the places of its key, and what was created.
+/// A claim with the places of its key, and the value created for it.
 type Made = (Vec<usize>, Claim, Option<Created>);
 
-/// The keys of a list: the values found, and the claims to create the others.
+/// The keys of a list: the values that were found, and the claims to create the others.
 pub(crate) struct Batch {
     values: Vec<Option<Vec<u8>>>,
     /// The claims to create values, with the places of their keys.
@@ -24,7 +24,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// A batch with the values that were at hand, and the places of the keys that are left.
+    /// A batch with the values that are at hand, and the places of the keys without one.
     pub(crate) fn of(values: Vec<Option<Vec<u8>>>) -> (Self, Vec<usize>) {
         let left = (0..values.len()).filter(|&i| values[i].is_none()).collect();
         (Self { values, claims: Vec::new() }, left)
@@ -45,7 +45,7 @@ impl Batch {
         self.claims.iter().map(|(places, _)| places[0]).collect()
     }
 
-    /// The claims of the [missing](Self::missing) keys, each with its places and what was created for it.
+    /// The claims of the [missing](Self::missing) keys, each with its places and the value created for it.
     pub(crate) fn take_claims(&mut self, created: Vec<Option<Created>>) -> Result<Vec<Made>> {
         let claims = std::mem::take(&mut self.claims);
         if created.len() != claims.len() {
@@ -55,8 +55,8 @@ impl Batch {
         Ok(claims.into_iter().zip(created).map(|((places, claim), made)| (places, claim, made)).collect())
     }
 
-    /// The values after the creator failed: the stale ones, if each key that is missing has one and its claim says that it
-    /// is used.
+    /// The values to use after the creator failed: `None`, unless each missing key has a stale value that its claim
+    /// allows to be used.
     pub(crate) fn into_stale_values(mut self) -> Option<Vec<Option<Vec<u8>>>> {
         let claims = std::mem::take(&mut self.claims);
         if claims.iter().any(|(_, claim)| claim.stale().is_none()) {

@@ -5,9 +5,10 @@ use crate::api::set_options::SetOptions;
 use crate::clock::Expiry;
 use crate::store::tag_words::TagNumbers;
 
-/// A value that a creator made, with what may depend on the value: when it expires or becomes stale, its flags and tags, and
-/// whether it is stored at all. What is not set here is taken from the [`CreateOptions`](crate::CreateOptions), and after them from
-/// the namespace. A creator that sets nothing returns the bytes alone.
+/// A value that a creator made, with settings that may depend on the value: when it expires or becomes stale, its flags
+/// and tags, and whether it is stored at all. The [`CreateOptions`](crate::CreateOptions) apply where nothing is set
+/// here, and the defaults of the namespace where neither sets anything. A creator that sets nothing returns the bytes
+/// alone.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -28,16 +29,16 @@ pub struct Created {
     how: Overrides,
 }
 
-/// A created value as bytes, and what its creator set.
+/// A created value as bytes, and the settings of its creator.
 pub(super) type Made<'v> = (&'v [u8], Overrides);
 
-/// What a creator set for its value, in place of the options.
+/// The settings that a creator chose for its value, in place of the options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Overrides {
     expiry: Option<Expiry>,
     soft_expiry: Option<Expiry>,
     flags: Option<u32>,
-    /// In addition to those of the options.
+    /// In addition to the tags of the options.
     tags: TagNumbers,
     /// The value is not to be stored.
     is_refused: bool,
@@ -49,7 +50,7 @@ impl Overrides {
         !self.is_refused && options.should_cache.as_ref().is_none_or(|accepts| accepts(value))
     }
 
-    /// The options of one value.
+    /// The options for one value: these settings, and `options` where nothing is set.
     pub(super) fn over(self, options: SetOptions) -> SetOptions {
         let options = self.expiry.map_or(options, |expiry| options.expiry(expiry));
         let options = self.soft_expiry.map_or(options, |expiry| options.soft_expiry(expiry));
@@ -59,7 +60,7 @@ impl Overrides {
 }
 
 impl Created {
-    /// A value that is stored as the options say.
+    /// A value that is stored as the options say, without settings of its own.
     #[must_use]
     pub fn new(value: impl Into<Vec<u8>>) -> Self {
         Self { value: value.into(), how: Overrides::default() }
@@ -79,23 +80,24 @@ impl Created {
         self
     }
 
-    /// The caller's flags of this value.
+    /// A number for the caller's own purposes, in place of [`CreateOptions::flags`](crate::CreateOptions::flags).
     #[must_use]
     pub fn flags(mut self, flags: u32) -> Self {
         self.how.flags = Some(flags);
         self
     }
 
-    /// Tags of this value, in addition to those of [`CreateOptions::tags`](crate::CreateOptions::tags). Every invalidation
-    /// since the creation began counts, also of tags that only the finished value shows.
+    /// Tags of this value, in addition to those of [`CreateOptions::tags`](crate::CreateOptions::tags), at most 16 in
+    /// all. An invalidation of these tags since the creation began covers the value, even if the creator learns the
+    /// tags only at its end.
     #[must_use]
     pub fn tags<T: AsRef<[u8]>>(mut self, tags: &[T]) -> Self {
         self.how.tags = TagNumbers::of(tags);
         self
     }
 
-    /// Whether this value is stored. A value that is not stored is returned to its creator, and each of its waiters creates
-    /// its own, as with [`CreateOptions::should_cache`](crate::CreateOptions::should_cache).
+    /// Whether this value is stored; default true. If not, its creator gets the value, and each waiter creates its own,
+    /// as with [`CreateOptions::should_cache`](crate::CreateOptions::should_cache).
     #[must_use]
     pub fn stored(mut self, yes: bool) -> Self {
         self.how.is_refused = !yes;
@@ -112,7 +114,7 @@ impl Created {
         (&self.value, self.how)
     }
 
-    /// The value alone.
+    /// Returns the value, without its settings.
     #[must_use]
     pub fn into_value(self) -> Vec<u8> {
         self.value

@@ -1,4 +1,4 @@
-//! What a lookup returns: a value, or the right to create it; and the store of what the owner of that right created.
+//! The result of a lookup: a value, or the right to create it. And how the owner of this right stores what it created.
 
 mod as_item;
 
@@ -29,24 +29,25 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What became of a created value.
+/// The outcome of storing a created value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stored {
-    /// It is stored.
+    /// The value is stored, with this stamp.
     Yes(Stamp),
-    /// The key was written, deleted or invalidated while the value was created, or the claim passed its maximum age and
-    /// another caller took over. Nothing is stored.
+    /// Nothing is stored: the key was written, deleted or invalidated while the value was created, or the claim passed
+    /// its maximum age and another caller took it over.
     Voided,
-    /// The cache failed, and [`or_uncached`](CreateOptions::or_uncached) is set. Nothing is stored.
+    /// Nothing is stored: the cache failed, and [`or_uncached`](CreateOptions::or_uncached) is set.
     Uncached,
-    /// The predicate of [`should_cache`](CreateOptions::should_cache) refused the value, or it is an absence without an
-    /// expiry. Nothing is stored.
+    /// Nothing is stored: the creator or the predicate of [`should_cache`](CreateOptions::should_cache) refused to
+    /// store the value, or there is no value, and no expiry is set for absences.
     Refused,
 }
 
-/// The right to create the value of a key, and the duty to report the outcome. Dropping it says that the creator
-/// gave up, and the next waiter tries; [`fail`](Self::fail) reports a failure. It may be moved to another thread.
+/// The right to create the value of a key, and the duty to report the outcome. Dropping a claim gives the creation up,
+/// and the next waiter creates the value; [`fail`](Self::fail) reports a failure. A claim may be moved to another
+/// thread.
 #[must_use]
 pub struct Claim(Box<Creation>);
 
@@ -55,9 +56,9 @@ pub struct Claim(Box<Creation>);
 #[must_use]
 #[non_exhaustive]
 pub enum Lookup {
-    /// A value to be used.
+    /// A value to use.
     Hit(Item),
-    /// A stale value to be used while another caller creates a new one.
+    /// A stale value to use. Another caller creates a new one, or the key rests after failures.
     Stale(Item),
     /// The cache remembers that the key has no value.
     Absent,
@@ -73,9 +74,9 @@ struct Creation {
     right: Right,
     began: EpochSnapshot,
     started: Instant,
-    /// The value to be used meanwhile, if there is one.
+    /// The stale value to use during the creation, if there is one.
     stale: Option<Item>,
-    /// The value to be used if the creator fails.
+    /// The value to use if the creator fails.
     fallback: Option<Fallback>,
     /// The defaults of the key's namespace.
     defaults: Defaults,
@@ -114,7 +115,7 @@ impl Creation {
         }
     }
 
-    /// After a refresh that stored nothing, no other begins for a while.
+    /// After a refresh that stored nothing, this process begins no other refresh of the key for a while.
     fn rest_if_refresh(&mut self) {
         if std::mem::take(&mut self.is_refresh) {
             self.opened.rest(self.key_hash, Rest::Failed);
@@ -123,7 +124,7 @@ impl Creation {
 }
 
 impl Drop for Creation {
-    /// Runs before the claim is dropped, and so before it ends.
+    /// Runs before the drop of the claim, and so before the claim ends.
     fn drop(&mut self) {
         self.rest_if_refresh();
         // A forked child that inherited the claim does not create.
@@ -137,20 +138,20 @@ impl Drop for Creation {
     }
 }
 
-/// By what right a value is created.
+/// What entitles a caller to create the value.
 enum Right {
-    /// The key's claim is held: all others wait.
+    /// The caller holds the key's claim: all others wait.
     Claimed(HeldClaim),
-    /// Others may write or create the key meanwhile. The version is that of the key's bucket at the start, unless a writer
-    /// was at work there.
+    /// Others may write or create the key meanwhile. Holds the version that the key's bucket had at the start, or
+    /// `None` if a writer was changing the bucket then.
     Unprotected(Option<u64>),
     /// The cache failed with this error: nothing will be stored.
     Uncached(Error),
 }
 
-/// Who may create.
+/// How a claim is made.
 impl Claim {
-    /// The claim of a caller that holds the key's claim in the file. It may have a value to be used meanwhile.
+    /// The claim of a caller that holds the key's claim in the file, and may have a stale value to use meanwhile.
     pub(super) fn held(
         of: Target<'_>,
         how: &CreateOptions,
@@ -169,14 +170,14 @@ impl Claim {
         Ok(Self(Box::new(creation)))
     }
 
-    /// The claim of a caller that nobody waits for.
+    /// The claim of a caller that does not hold the key's claim in the file, so that nobody waits for it.
     pub(super) fn unprotected(of: Target<'_>, how: &CreateOptions) -> Result<Self> {
         let file = of.cache.current()?;
         let writer = Writer::new(&file, of.cache.in_namespace(), of.key, of.cache.lock_wait())?;
         let opened: &Arc<AttachedFile> = &file;
         count(opened, MemberCount::Unprotected);
         let began = EpochSnapshot::now(opened, writer.namespace);
-        // Before the look at the key, and before the creator reads what it makes the value from.
+        // Loaded before the look at the key, and before the creator reads the data from which it makes the value.
         let seen = opened.store.bucket_view(&writer.key).version();
         let known = of.cache.known(of.key, of.may_wait)?;
         let is_usable = |known: &Known| !known.extension.is_absence() && !how.is_too_old(known, &opened.settings.time);
@@ -187,7 +188,7 @@ impl Claim {
         Ok(Self(Box::new(creation)))
     }
 
-    /// The claim of a caller that creates the value without the cache, which failed.
+    /// The claim of a caller that creates the value without the cache, because the cache failed.
     pub(super) fn without_cache(of: Target<'_>, how: &CreateOptions, error: Error) -> Self {
         let opened = of.cache.opened();
         count_uncached(&opened);
@@ -197,7 +198,7 @@ impl Claim {
 }
 
 impl Claim {
-    /// The key as it is stored: see [`Cache::stored_key`](crate::Cache::stored_key).
+    /// The stored key: see [`Cache::stored_key`](crate::Cache::stored_key).
     #[must_use]
     pub fn key(&self) -> &[u8] {
         &self.0.key
@@ -214,37 +215,39 @@ impl Claim {
         self.0.stale.take().map(|item| item.value)
     }
 
-    /// Changes how long a store waits for the lock of the key's stripe. By default it waits as long as the handle that
-    /// claimed the key.
+    /// Sets how long a store waits for the lock of the key's stripe. By default it waits as long as the handle that
+    /// claimed the key does.
     pub fn waiting(mut self, lock_wait: Duration) -> Self {
         self.0.lock_wait = lock_wait;
         self
     }
 
-    /// Adds tags to those of the options, for the value and for an absence: see
-    /// [`CreateOptions::tags`](crate::CreateOptions::tags). Every invalidation since the creation began counts.
+    /// Adds tags to those of the options, at most 16 in all, for the value or for a remembered absence: see
+    /// [`CreateOptions::tags`](crate::CreateOptions::tags). An invalidation of these tags since the creation began
+    /// covers the value.
     pub fn tags<T: AsRef<[u8]>>(mut self, tags: &[T]) -> Self {
         let set = self.0.how.set;
         self.0.how.set = set.with_tags(set.tag_numbers().and(TagNumbers::of(tags)));
         self
     }
 
-    /// How long the cache remembers that the key has no value, in place of
+    /// Sets how long the cache remembers that the key has no value, in place of
     /// [`CreateOptions::absence_expiry`](crate::CreateOptions::absence_expiry).
     pub fn absence_expiry(mut self, expiry: Expiry) -> Self {
         self.0.how.absence = Some(expiry);
         self
     }
 
-    /// Whether all others wait for this creation. They do not if all claims were held, if this caller's time for waiting
-    /// was over, after the claim has ended, or after the cache file was destroyed or replaced.
+    /// Whether all other callers wait for this creation. They do not if all claims of the stripe were held, if this
+    /// caller's time for waiting was over, after the claim has ended, or after the cache file was destroyed or
+    /// replaced.
     #[must_use]
     pub fn is_protected(&self) -> bool {
         matches!(&self.0.right, Right::Claimed(held) if held.is_held())
     }
 
-    /// The error of the cache because of which the value will not be stored, if
-    /// [`or_uncached`](CreateOptions::or_uncached) is set and the cache failed.
+    /// The error of the cache, if the cache failed, [`or_uncached`](CreateOptions::or_uncached) is set, and the value
+    /// will therefore not be stored.
     #[must_use]
     pub fn uncached(&self) -> Option<&Error> {
         match &self.0.right {
@@ -253,17 +256,19 @@ impl Claim {
         }
     }
 
-    /// Stores the value and wakes its waiters.
+    /// Stores the value with the options of the claim, and wakes the waiters.
     ///
     /// # Errors
-    /// [`TooLarge`](crate::Error::TooLarge): each waiter creates its own value. [`Busy`](crate::Error::Busy) and the other
-    /// errors of a write: nothing is stored, and the next waiter tries. With
-    /// [`or_uncached`](CreateOptions::or_uncached) these are [`Stored::Uncached`] instead.
+    /// [`TooLarge`](crate::Error::TooLarge), [`TooManyTags`](crate::Error::TooManyTags) and
+    /// [`BadOption`](crate::Error::BadOption) for tags that the file cannot hold: each waiter creates its own value.
+    /// [`Busy`](crate::Error::Busy) and the other errors of a write: nothing is stored, and the next waiter creates the
+    /// value. With [`or_uncached`](CreateOptions::or_uncached), `Busy` and those other errors become
+    /// [`Stored::Uncached`].
     pub fn store(self, value: impl AsRef<[u8]>) -> Result<Stored> {
         self.store_made(Some((value.as_ref(), Overrides::default())), None)
     }
 
-    /// Stores a value with the expiry and flags that it brings along: see [`Created`].
+    /// Stores a value with the settings that its creator chose, such as its expiry and flags: see [`Created`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -282,7 +287,7 @@ impl Claim {
         self.store_made(Some(made.parts()), None)
     }
 
-    /// Stores that the key has no value, if the options give absences an expiry: see
+    /// Stores that the key has no value, if the options or the namespace set how long absences are remembered: see
     /// [`absence_expiry`](CreateOptions::absence_expiry).
     ///
     /// # Errors
@@ -291,11 +296,13 @@ impl Claim {
         self.store_made(None, None)
     }
 
-    /// Does [`store_with`](Self::store_with) for a value and [`store_absence`](Self::store_absence) for `None`, without
-    /// waiting for the lock of the key's stripe. An event loop, whose thread must not wait, tries again later.
+    /// Does what [`store_with`](Self::store_with) does for a value, and what [`store_absence`](Self::store_absence)
+    /// does for `None`, but does not wait for the lock of the key's stripe. It is for an event loop, whose thread must
+    /// not wait: if the lock is held, the caller tries again later.
     ///
     /// # Errors
-    /// The claim, still held, while another caller has the lock. Within `Ok`: the errors of [`store`](Self::store) but `Busy`.
+    /// The outer error is the claim, still held: another caller holds the stripe's lock. The inner one is an error of
+    /// [`store`](Self::store) other than `Busy`.
     pub fn try_store(self, made: Option<&Created>) -> std::result::Result<Result<Stored>, Self> {
         match self.prepare(made.map(Created::parts)) {
             Err(end) => Ok(Ok(end)),
@@ -306,7 +313,8 @@ impl Claim {
         }
     }
 
-    /// Stores a created value, or that there is none, with the claim's own patience or one that several stores share.
+    /// Stores a created value, or that there is none. It waits with the claim's own patience, or with one that several
+    /// stores share.
     pub(super) fn store_made(self, made: Option<Made<'_>>, locks: Option<&mut Patience>) -> Result<Stored> {
         let mut own = Patience::of_thread(self.0.lock_wait);
         let locks = locks.unwrap_or(&mut own);
@@ -319,7 +327,7 @@ impl Claim {
         }
     }
 
-    /// Stores what a task of tokio created. When the future is dropped before its end, the creation has failed.
+    /// Stores what a tokio task created. If the future is dropped before its end, the creation is given up.
     #[cfg(feature = "tokio")]
     pub(in crate::api) async fn store_as_task(self, made: Option<&Created>, locks: &mut Patience) -> Result<Stored> {
         match self.prepare(made.map(Created::parts)) {
@@ -331,10 +339,10 @@ impl Claim {
         }
     }
 
-    /// Makes what was created ready to be stored.
+    /// Prepares the store of a created value.
     ///
     /// # Errors
-    /// The outcome, if it is not to be stored.
+    /// The final outcome, if nothing is to be stored.
     fn prepare(mut self, made: Option<Made<'_>>) -> std::result::Result<Storing<'_>, Stored> {
         self.0.has_outcome = true;
         if self.uncached().is_some() {
@@ -377,11 +385,13 @@ impl Claim {
         }
     }
 
-    /// Reports that the creator failed. The next waiter tries, unless it [shares](crate::CreateOptions::share_failure) the
-    /// failure, or the key [rests](crate::CreateOptions::rest). Returns the stale value that the caller then uses, if
-    /// [`stale_if_error`](crate::CreateOptions::stale_if_error) is set and the key still has that value.
+    /// Reports that the creator failed. The next waiter creates the value, unless it
+    /// [shares](crate::CreateOptions::share_failure) the failure, or the key [rests](crate::CreateOptions::rest).
+    /// Returns the stale value for the caller to use, if [`stale_if_error`](crate::CreateOptions::stale_if_error) is
+    /// set and the key still has this value.
     ///
-    /// A claim that is dropped instead is given up, as after a death: nobody shares that, and the key does not rest.
+    /// Dropping the claim instead gives the creation up, as the death of the creator does: no waiter shares a failure,
+    /// and the key does not rest.
     pub fn fail(mut self) -> Option<Item> {
         let creation = &mut self.0;
         creation.has_outcome = true;
@@ -418,7 +428,7 @@ impl Claim {
         }
     }
 
-    /// Stores a record by this right. After [`Busy`](Error::Busy) the caller may try again.
+    /// Stores a record by the right of this claim. After [`Busy`](Error::Busy) the caller may try again.
     fn store_record(&mut self, draft: &NewRecord<'_>, locks: &mut Patience) -> Result<Stored> {
         let opened = self.0.opened.clone();
         // No reader would find the value in a replaced file.
@@ -441,9 +451,10 @@ impl Claim {
             Right::Claimed(held) => {
                 held.claim_id().and_then(|claim_id| guard.store_claimed(claim_id, draft, entry.as_ref(), epochs))
             }
-            // Nothing excluded others from the key, so it must be unchanged. Every write and every deletion of the key
-            // changes its bucket's version, and an invalidation changes the epochs or the words of tags. A change of another
-            // key in the bucket cannot be told apart, so nothing is stored then, either.
+            // This right excluded no other caller from the key, so the key must be unchanged. Every write and every
+            // deletion of the key changes the version of its bucket, and an invalidation changes the epochs or the
+            // words of tags. A change of another key in the bucket looks the same, so nothing is stored after such a
+            // change, either.
             Right::Unprotected(seen) => {
                 let is_unchanged = *seen == Some(guard.version(&draft.key))
                     && self.0.began.has_epochs_of(&opened)
@@ -456,12 +467,12 @@ impl Claim {
     }
 }
 
-/// A value that is about to be stored. Dropping it reports that the creation failed.
+/// A value that is about to be stored. Dropping it gives the creation up.
 struct Storing<'v> {
     claim: Claim,
     value: &'v [u8],
     expires_ms: u64,
-    /// For every value it contains the time of its creation, because a reader may want to know the value's age.
+    /// Always contains the time of creation, because a reader may want to know the value's age.
     metadata: Metadata,
 }
 
@@ -481,7 +492,7 @@ impl Storing<'_> {
         stored
     }
 
-    /// The final outcome.
+    /// The final outcome of the store.
     fn conclude(mut self, stored: Result<Stored>) -> Result<Stored> {
         let creation = &mut self.claim.0;
         let stored = match stored {
@@ -507,7 +518,8 @@ impl fmt::Debug for Claim {
     }
 }
 
-/// Counts a creation without the cache: for this process alone if it has no seat.
+/// Counts a creation without the cache. If this process has no seat, the count is not in the file, but in this process
+/// alone.
 fn count_uncached(opened: &AttachedFile) {
     if opened.joined().is_some() {
         count(opened, MemberCount::Uncached);

@@ -1,4 +1,4 @@
-//! What follows when a creator fails: the key rests, or a stale value is used.
+//! What happens after a creator failed: the key rests, or the caller uses a stale value.
 
 use crate::api::acquire::{HeldClaim, Target};
 use crate::api::cache::Cache;
@@ -10,9 +10,9 @@ use crate::store::rest::Rest;
 use crate::sync::clock::monotonic_ms;
 use std::time::Duration;
 
-/// The shortest rest.
+/// The shortest rest, before chance shortens it.
 const SHORTEST: Duration = Duration::from_millis(100);
-/// The longest rest. The file can hold no more than 109 minutes.
+/// The longest rest. A claim in the file can hold rests of up to 109 minutes.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// What a caller does about failures of creators.
@@ -42,7 +42,8 @@ impl OnFailure {
         if rests { shared } else { shared.rest(Duration::from_secs(1), Duration::from_secs(30)) }
     }
 
-    /// The rest after this many failures in a row: twice as long after each, and up to a quarter shorter by chance.
+    /// How long the key rests after this many failures in a row. The length doubles with each failure, and chance
+    /// shortens it by up to a quarter.
     fn rest_after(self, failures: u8) -> Option<Duration> {
         let Rests { first, most } = self.rest?;
         let doubled = 2_u32.checked_pow(u32::from(failures.saturating_sub(1)));
@@ -51,7 +52,7 @@ impl OnFailure {
     }
 }
 
-/// The stale value of a creation, for a caller that uses it if the creator fails.
+/// The stale value of a creation, for a caller that uses the value if the creator fails.
 pub(super) struct Fallback {
     cache: Cache,
     may_wait: bool,
@@ -59,13 +60,13 @@ pub(super) struct Fallback {
 }
 
 impl Fallback {
-    /// The value at hand when a creation begins, if the caller wants it after a failure.
+    /// The stale value when a creation begins, if the caller wants to use it after a failure.
     pub(super) fn of(of: Target<'_>, how: OnFailure, item: Option<&Item>) -> Option<Self> {
         let item = item.filter(|_| how.stale_if_error)?.clone();
         Some(Self { cache: of.cache.clone(), may_wait: of.may_wait, item })
     }
 
-    /// The same value, if the key still has it: neither expired, nor deleted, invalidated or replaced.
+    /// The same value, if the key still has it: it has not expired, and was not deleted, invalidated or replaced.
     pub(super) fn still_there(&self, key: &[u8]) -> Option<Item> {
         let known = self.cache.known(key, self.may_wait).ok()??;
         (!known.extension.is_absence() && known.item.id() == self.item.id()).then_some(known.item)

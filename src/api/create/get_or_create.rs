@@ -11,9 +11,9 @@ use crate::api::stripe_lock::Patience;
 use crate::api::task::Task;
 use crate::error::Result;
 
-/// For stored keys.
+/// Creations with stored keys.
 impl Cache {
-    /// Looks a key up, and claims it if its value is to be created.
+    /// Looks up a key, and claims it if its value is to be created.
     pub(in crate::api) fn claim_stored(&self, key: &[u8], how: &CreateOptions, caller: &mut Caller) -> Result<Lookup> {
         self.claim_stored_for_item(key, how, caller).map(|(lookup, _)| lookup)
     }
@@ -41,7 +41,7 @@ impl Cache {
         };
         let mut locks = Patience::of_thread(self.lock_wait());
         for (places, claim, made) in batch.take_claims(created)? {
-            // A failure is counted.
+            // A failure to store is counted, not returned.
             let _ = claim.store_made(made.as_ref().map(Created::parts), Some(&mut locks));
             batch.give(&places, made.map(Created::into_value));
         }
@@ -54,8 +54,8 @@ impl Cache {
     }
 }
 
-/// Runs a creator and stores what it made. A creator that panics drops the claim. The caller has its value, so a failure of
-/// the store is counted and not returned.
+/// Runs a creator and stores what it made. If the creator panics, the claim is dropped. A failure to store is counted
+/// and not returned, because the caller has its value.
 fn created<R: CreatorOutput<Created>>(claim: Claim, create: impl FnOnce() -> R) -> Result<Vec<u8>, R::Error> {
     match create().into_result() {
         Ok(made) => {
@@ -67,13 +67,14 @@ fn created<R: CreatorOutput<Created>>(claim: Claim, create: impl FnOnce() -> R) 
 }
 
 impl Cache {
-    /// The value of a key. If the key has none, exactly one caller across all threads and processes runs `create`; the
-    /// others wait for its value.
+    /// Returns the value of a key. If the key has none, exactly one caller across all threads and processes runs
+    /// `create`, and the others wait for its value.
     ///
-    /// If the value is stale (see [`CreateOptions::soft_expiry`]), one caller creates it anew, and all others get the stale
-    /// value immediately. A value whose key is written, deleted or invalidated while it is created is returned to its
-    /// creator and not stored. If the creator dies, fails or panics, the next waiter tries. A creator may itself create
-    /// other keys. Two creators that wait for each other's keys fail at the limits of their waits.
+    /// If the value is stale (see [`CreateOptions::soft_expiry`]), one caller creates it anew, and all others get the
+    /// stale value immediately. If the key is written, deleted or invalidated while its value is created, the creator
+    /// gets its value, but the value is not stored. If the creator dies, fails or panics, the next waiter creates the
+    /// value. A creator may itself create other keys. Two creators that wait for each other's keys fail when their time
+    /// for waiting is over.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -88,12 +89,15 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// [`CreateError::Creator`](crate::CreateError::Creator) with the error of the caller's own `create`; no other caller
-    /// gets it. See [`CreateOptions::resilient`] for what callers can get instead of errors.
-    /// [`CreateError::Cache`](crate::CreateError::Cache), or a plain [`Error`](crate::Error) if the creator cannot fail: with
-    /// [`TimedOut`](crate::Error::TimedOut), with [`OwnClaim`](crate::Error::OwnClaim) for a creator that asks for its own
-    /// key, with [`Busy`](crate::Error::Busy) when another holds the stripe's lock for too long, with
-    /// [`Resting`](crate::Error::Resting) after failures, or with an error of [`set`](Cache::set). A value that cannot be stored is returned nevertheless.
+    /// [`CreateError::Creator`](crate::CreateError::Creator) with the error of the caller's own `create`, which no
+    /// other caller gets. [`CreateOptions::resilient`] says what callers can get instead of errors.
+    ///
+    /// [`CreateError::Cache`](crate::CreateError::Cache), or a plain [`Error`](crate::Error) if the creator cannot
+    /// fail, with [`TimedOut`](crate::Error::TimedOut); [`OwnClaim`](crate::Error::OwnClaim) for a creator that asks
+    /// for its own key; [`Busy`](crate::Error::Busy) if another caller holds the stripe's lock for too long;
+    /// [`Resting`](crate::Error::Resting) after failures; [`FailedElsewhere`](crate::Error::FailedElsewhere) with
+    /// [`CreateOptions::share_failure`]; or an error of [`set`](Cache::set). A created value that cannot be stored is
+    /// returned nevertheless.
     pub fn get_or_create<R: CreatorOutput<Created>>(
         &self,
         key: impl AsRef<[u8]>,
@@ -118,14 +122,14 @@ impl Cache {
         match self.claim_stored(key, &how.for_value(), &mut self.caller(how))? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
             Lookup::Create(claim) => created(claim, create),
-            // A claim that needs a value finds no absence.
+            // A claim with `needs_value` never returns a remembered absence.
             Lookup::Absent => create().into_result().map(Created::into_value),
         }
     }
 
-    /// [`get_or_create`](Cache::get_or_create) for a key that may have no value. The cache remembers that `create` returned
-    /// `None` for as long as [`CreateOptions::absence_expiry`] says. For calls that need a value such a key is a miss, and
-    /// one of them creates it.
+    /// [`get_or_create`](Cache::get_or_create) for a key that may have no value. If `create` returns `None`, the cache
+    /// remembers this for as long as [`CreateOptions::absence_expiry`] says. For calls that need a value, such as
+    /// `get_or_create`, a remembered absence is a miss, and one of them creates the value.
     ///
     /// # Errors
     /// Those of [`get_or_create`](Cache::get_or_create).
@@ -152,9 +156,10 @@ impl Cache {
         }
     }
 
-    /// [`get_or_create`](Cache::get_or_create), but every caller gets a stale value immediately: a new thread creates the
-    /// next one, and its errors are reported to nobody. After a creation that failed or stored nothing, this process begins
-    /// no other in the background for a second, and its callers get the stale value.
+    /// [`get_or_create`](Cache::get_or_create), but every caller gets a stale value immediately, while a new thread
+    /// creates the next value. The errors of that creation are not reported. If it fails or stores nothing, this
+    /// process begins no other creation of the key in the background for one second, and its callers get the stale
+    /// value.
     ///
     /// # Errors
     /// Those of [`get_or_create`](Cache::get_or_create).
@@ -168,29 +173,29 @@ impl Cache {
         if let Some(value) = self.with_stored_key(key, |key| self.value_at_hand(key, how, true)) {
             return Ok(value);
         }
-        // A task of its own: the caller may ask for the key again while the thread creates.
+        // A separate task: the caller may ask for the key again while the thread creates its value.
         let task = how.task_or(Task::unique);
         match self.claim_in_steps(key, &how.for_refresh().task(task))? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
             Lookup::Create(mut claim) => {
                 let Some(stale) = claim.take_stale() else { return task.run(|| created(claim, create)) };
                 let work = move || task.run(|| created(claim, create).map(drop));
-                // Without a thread the claim is dropped, and another caller tries.
+                // If no thread can be started, the claim is dropped, and another caller creates the value.
                 let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
                 Ok(stale)
             }
-            // A claim that needs a value finds no absence.
+            // A claim with `needs_value` never returns a remembered absence.
             Lookup::Absent => create().into_result().map(Created::into_value),
         }
     }
 
-    /// The values of many keys, in their order. The call claims the keys that have no value, or a stale one that nobody is
-    /// creating, in one order that is the same for all callers, so that no two wait for each other. `create` gets all
-    /// claimed keys together, and returns their values in the same order.
+    /// Returns the values of many keys, in the order of the keys. The call claims each key that has no value, or a
+    /// stale one that no caller is creating. All callers claim their keys in the same order, so that no two of them
+    /// wait for each other. `create` gets all claimed keys together, and returns their values in the same order.
     ///
     /// # Errors
-    /// Those of [`get_or_create`](Cache::get_or_create); [`BadOption`](crate::Error::BadOption) if `create` returns more or fewer
-    /// values than keys. The time for waiting is that of all keys together.
+    /// Those of [`get_or_create`](Cache::get_or_create); [`BadOption`](crate::Error::BadOption) if `create` returns
+    /// more or fewer values than it got keys. The time for waiting covers all keys together.
     pub fn get_or_create_multi<K: AsRef<[u8]>, R: CreatorOutput<Vec<Option<Created>>>>(
         &self,
         keys: &[K],
@@ -204,9 +209,9 @@ impl Cache {
         }
     }
 
-    /// The building block of [`get_or_create`](Cache::get_or_create), for callers that cannot pass a closure, such as the
-    /// bindings of other languages. It looks the key up, waits while another caller creates it, and gives one caller the
-    /// right to create it.
+    /// The building block of [`get_or_create`](Cache::get_or_create), for callers that cannot pass a closure, such as
+    /// bindings for other languages. It looks up the key, waits while another caller creates the value, and gives one
+    /// caller the right to create it.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -221,7 +226,7 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// Those of [`get_or_create`](Cache::get_or_create) but `Creator`.
+    /// Those of [`get_or_create`](Cache::get_or_create), except `Creator`.
     pub fn claim(&self, key: impl AsRef<[u8]>, how: &CreateOptions) -> Result<Lookup> {
         let key = key.as_ref();
         match self.with_stored_key(key, |key| self.lookup_at_hand(key, how)) {

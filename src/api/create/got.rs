@@ -1,4 +1,4 @@
-//! `get_or_create_item`: a value with its metadata, and how the caller came to it.
+//! `get_or_create_item`: a value with its metadata, and how the caller got it.
 
 use super::created::Created;
 use super::creation::{Claim, Lookup, Stored};
@@ -12,34 +12,34 @@ use crate::api::waiting::run;
 use crate::error::Result;
 use crate::store::record::Metadata;
 
-/// How a caller came to a value: see [`Cache::get_or_create_item`].
+/// How a caller got a value: see [`Cache::get_or_create_item`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Source {
     /// The cache had it.
     Hit,
-    /// The cache had it, and it is stale. Another caller creates the new one, or the key rests after failures.
+    /// The cache had it, but it is stale. Another caller is creating a new value, or the key rests after failures.
     Stale,
-    /// This caller waited for another one, which created it.
+    /// This caller waited for another caller, which created it.
     Waited,
     /// This caller created it, and it is stored.
     Created,
-    /// This caller created it, and it is not stored: its key was written, deleted or invalidated meanwhile, the value was
-    /// refused or is too large, or the cache failed.
+    /// This caller created it, and it is not stored: the key was written, deleted or invalidated meanwhile, the value
+    /// was refused or is too large, or the cache failed.
     NotStored,
-    /// This caller's creator failed, and the cache had a stale value: see
+    /// This caller's creator failed, and this is the stale value that the cache had: see
     /// [`CreateOptions::stale_if_error`](crate::CreateOptions::stale_if_error).
     Failed,
 }
 
-/// A value with its metadata, and how the caller came to it: see [`Cache::get_or_create_item`].
+/// A value with its metadata, and how the caller got it: see [`Cache::get_or_create_item`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Got {
-    /// The value with its flags, its stamp and its times. A value that is not stored has the flags and the times that it
-    /// would have been stored with, and `Stamp(0)`, which no stored item has.
+    /// The value with its flags, stamp and times. A value that is not stored has the flags and times with which it
+    /// would have been stored, and `Stamp(0)`, which no stored item has.
     pub item: Item,
-    /// How the caller came to it.
+    /// How the caller got the value.
     pub source: Source,
 }
 
@@ -48,26 +48,26 @@ impl Got {
         Self { item, source: if has_waited { Source::Waited } else { Source::Hit } }
     }
 
-    /// What a creator made, and what became of it.
+    /// The value that a creator made, and whether it is stored.
     pub(in crate::api) fn created((item, stored): (Item, Result<Stored>)) -> Self {
         Self { item, source: if matches!(stored, Ok(Stored::Yes(_))) { Source::Created } else { Source::NotStored } }
     }
 
-    /// What was created without a claim, and is not stored.
+    /// A value that was created without a claim, and is not stored.
     pub(in crate::api) fn unclaimed(made: Created) -> Self {
         let item = Item::made(made.into_value(), 0, Metadata::default(), Stamp(0), 0);
         Self { item, source: Source::NotStored }
     }
 
-    /// The stale value that takes the place of what a creator failed to make.
+    /// The stale value that is used because the creator failed.
     pub(in crate::api) fn failed(claim: Claim) -> Option<Self> {
         claim.fail().map(|item| Self { item, source: Source::Failed })
     }
 }
 
 impl Cache {
-    /// [`get_or_create`](Cache::get_or_create) that returns the value with its metadata, and how this caller came to it. So
-    /// a program can tell a client for how long it may keep the value, or count what was created.
+    /// [`get_or_create`](Cache::get_or_create) that returns the value with its metadata, and how this caller got it.
+    /// With these a program can tell a client how long it may keep the value, or count the created values.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -96,7 +96,7 @@ impl Cache {
             Lookup::Hit(item) => Ok(Got::hit(item, has_waited)),
             Lookup::Stale(item) => Ok(Got { item, source: Source::Stale }),
             Lookup::Create(claim) => created(claim, create),
-            // A claim that needs a value finds no absence.
+            // A claim with `needs_value` never returns a remembered absence.
             Lookup::Absent => create().into_result().map(Got::unclaimed),
         }
     }
@@ -121,7 +121,8 @@ impl Cache {
         self.looked_up(key.as_ref(), how, CreateOptions::clone)
     }
 
-    /// Looks a key up: at hand with options, else with what `for_claim` makes of them.
+    /// Looks up a key: first on the fast path with `how`, then by a claim with the options that `for_claim` makes of
+    /// them.
     fn looked_up(
         &self,
         key: &[u8],
@@ -134,8 +135,8 @@ impl Cache {
         })
     }
 
-    /// Looks a stored key up, and claims it if its value is to be created. Also says whether this call waited for another
-    /// caller's creation.
+    /// Looks up a stored key, and claims it if its value is to be created. Also says whether this call waited for
+    /// another caller's creation.
     pub(super) fn claim_stored_for_item(
         &self,
         key: &[u8],

@@ -1,4 +1,4 @@
-//! Creating what is missing: one caller creates, the others wait or take the stale value.
+//! Creation of missing and stale values: one caller creates a value; the others wait, or use the stale one.
 //!
 //! | the value is | the claim goes to | the others |
 //! |---|---|---|

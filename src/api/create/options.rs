@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Whether a value may be cached.
+/// Says whether a value may be cached.
 type Predicate = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
 /// How a missing value is created, waited for and stored.
@@ -47,7 +47,7 @@ pub struct CreateOptions {
 }
 
 impl CreateOptions {
-    /// No expiry except a namespace's defaults, and a wait of at most 30 seconds for another caller's creation.
+    /// No expiry except the defaults of the namespace, and a wait of at most 30 seconds for another caller's creation.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -60,85 +60,89 @@ impl CreateOptions {
         self
     }
 
-    /// When the value becomes stale. From then on one caller creates it anew, and all others get the stale one immediately.
+    /// When the value becomes stale. After that, one caller creates it anew, and all others get the stale value
+    /// immediately.
     #[must_use]
     pub fn soft_expiry(mut self, expiry: Expiry) -> Self {
         self.set = self.set.soft_expiry(expiry);
         self
     }
 
-    /// The caller's flags that are stored with the value.
+    /// A number for the caller's own purposes, which is stored with the value: see
+    /// [`SetOptions::flags`](crate::SetOptions::flags).
     #[must_use]
     pub fn flags(mut self, flags: u32) -> Self {
         self.set = self.set.flags(flags);
         self
     }
 
-    /// The tags of the value, or of the remembered absence: see [`SetOptions::tags`](crate::SetOptions::tags). A creator may
-    /// add others: see [`Created::tags`](crate::Created::tags).
+    /// The tags of the value, or of the remembered absence: see [`SetOptions::tags`](crate::SetOptions::tags). A
+    /// creator may add tags: see [`Created::tags`](crate::Created::tags).
     #[must_use]
     pub fn tags<T: AsRef<[u8]>>(mut self, tags: &[T]) -> Self {
         self.set = self.set.tags(tags);
         self
     }
 
-    /// Shortens the times of the value by a random part: see [`SetOptions::jitter`](crate::SetOptions::jitter).
+    /// Shortens the times to live of the value by a random part: see [`SetOptions::jitter`](crate::SetOptions::jitter).
     #[must_use]
     pub fn jitter(mut self, part: f64) -> Self {
         self.set = self.set.jitter(part);
         self
     }
 
-    /// How long the cache remembers that a creator found no value. Without this, and without a default of the namespace,
-    /// it does not remember that.
+    /// How long the cache remembers that a creator found no value. Without this option, and without a default of the
+    /// namespace, the cache does not remember it.
     #[must_use]
     pub fn absence_expiry(mut self, expiry: Expiry) -> Self {
         self.absence = Some(expiry);
         self
     }
 
-    /// How long to wait for a value that another caller is creating.
+    /// How long to wait for a value that another caller is creating; default 30 seconds.
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
         self
     }
 
-    /// Creates the value without protection, instead of failing, when the time for waiting is over or the stripe's lock
-    /// cannot be taken. [`Counters::unprotected`](crate::Counters::unprotected) counts this.
+    /// When the time for waiting is over, or the stripe's lock cannot be taken, creates the value without a claim
+    /// instead of failing; off by default. Other callers may then create the value at the same time.
+    /// [`Counters::unprotected`](crate::Counters::unprotected) counts such creations.
     #[must_use]
     pub fn unprotected(mut self, yes: bool) -> Self {
         self.unprotected = yes;
         self
     }
 
-    /// The age of a claim after which another caller may create the value, too, although the first creator is alive; to a
-    /// tenth of a second, at most 19 days. The default is five minutes.
+    /// The age of a claim after which another caller may create the value, too, although the first creator is alive. It
+    /// is rounded up to a tenth of a second, and at most 19 days; default 5 minutes.
     #[must_use]
     pub fn claim_max_age(mut self, age: Duration) -> Self {
         self.claim_max_age = Some(age);
         self
     }
 
-    /// The maximum age of a value that this call accepts, to a hundredth of a second. An older value is a miss, even if it
-    /// was stored for longer. The age is known of values that `get_or_create` and its kin created, and of values stored
-    /// with flags, with a soft expiry or in a namespace. A value of unknown age counts as too old.
+    /// The maximum age of a value that this call accepts, with a precision of 10 ms. An older value is a miss, even if
+    /// it has not expired. The cache knows the age of values that `get_or_create` and its variants created, and of
+    /// values that have flags, tags, a soft expiry or a namespace. It takes a value of unknown age for too old.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    /// The maximum age of a value that this call takes as fresh. An older value is stale, even if it was stored to be fresh
-    /// for longer. Precision and unknown ages are as for [`max_age`](Self::max_age).
+    /// The maximum age of a value that this call accepts as fresh. An older value is stale, even if its soft expiry has
+    /// not passed. Precision and unknown ages are as for [`max_age`](Self::max_age).
     #[must_use]
     pub fn max_fresh_age(mut self, age: Duration) -> Self {
         self.max_fresh_age = Some(age);
         self
     }
 
-    /// Takes a remembered absence as a miss, which the caller creates. [`get_or_create`](crate::Cache::get_or_create)
-    /// always does so; a caller of [`claim`](crate::Cache::claim) that needs a value sets this.
+    /// Treats a remembered absence as a miss: the caller creates the value.
+    /// [`get_or_create`](crate::Cache::get_or_create) always does so; a caller of [`claim`](crate::Cache::claim) that
+    /// needs a value sets this option. Off by default.
     #[must_use]
     pub fn needs_value(mut self, yes: bool) -> Self {
         self.needs_value = yes;
@@ -146,41 +150,45 @@ impl CreateOptions {
     }
 
     /// Says that the caller returns a stale value immediately and creates the new one in the background, as
-    /// [`get_or_refresh`](crate::Cache::get_or_refresh) does. After such a creation that failed or stored nothing, this
-    /// process begins no other for that key in the background for a second, and uses the stale value.
+    /// [`get_or_refresh`](crate::Cache::get_or_refresh) does. If such a creation fails or stores nothing, this process
+    /// begins no other creation of the key in the background for one second, and uses the stale value. Off by default.
     #[must_use]
     pub fn background(mut self, yes: bool) -> Self {
         self.background = yes;
         self
     }
 
-    /// Creates the value anew before it expires, with a probability that rises towards its soft expiry, or towards its
-    /// expiry if it has no soft one, so that it hardly ever expires. A larger `beta` refreshes earlier; 1 is a good value.
-    /// The duration of each creation is stored beside the value. A `beta` that is negative or not finite fails with
-    /// [`BadOption`](crate::Error::BadOption) when it is used. (Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache
-    /// Stampede Prevention", VLDB 2015.)
+    /// Creates the value anew before its soft expiry, or before its expiry if it has no soft one. The probability of
+    /// this rises towards that time, so that the value hardly ever expires. A larger `beta` refreshes earlier; 1 is a
+    /// good value. For this purpose the duration of each creation is stored with the value. A negative or infinite
+    /// `beta`, or one that is not a number, makes the call that uses these options fail with
+    /// [`BadOption`](crate::Error::BadOption). Off by default. (Vattani, Chierichetti and Lowenstein, "Optimal
+    /// Probabilistic Cache Stampede Prevention", VLDB 2015.)
     #[must_use]
     pub fn early_refresh(mut self, beta: f64) -> Self {
         self.early_refresh = Some(beta);
         self
     }
 
-    /// Stores only values that this predicate accepts. A refused value is returned to its creator, and each waiter creates
-    /// for itself.
+    /// Stores only values that this predicate accepts. The creator of a refused value gets the value, and each waiter
+    /// creates its own.
     #[must_use]
     pub fn should_cache(mut self, predicate: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
         self.should_cache = Some(Arc::new(predicate));
         self
     }
 
-    /// If the cache itself fails, creates and returns the value and stores nothing, as if there were no cache. The cache
-    /// fails if the handle is read-only, a stopped process holds the stripe's lock ([`Busy`](crate::Error::Busy)), the time
-    /// for waiting is over, the locks are lost, the file is gone, no seat is free, or with any other of its errors.
-    /// [`Counters::uncached`](crate::Counters::uncached) counts such creations, and [`Claim::uncached`] gives the error.
+    /// If the cache itself fails, creates and returns the value and stores nothing, as if there were no cache. The
+    /// cache fails if the handle is read-only, if a stopped process holds the stripe's lock
+    /// ([`Busy`](crate::Error::Busy)), if the time for waiting is over, if the locks are lost, if the file is gone, if
+    /// no seat is free, and with all its other errors except those below.
+    /// [`Counters::uncached`](crate::Counters::uncached) counts such creations, and [`Claim::uncached`] returns the
+    /// error. Off by default.
     ///
-    /// Two errors remain errors, since the caller causes them: [`OwnClaim`](crate::Error::OwnClaim) of a creator that asks
-    /// for its own key, and [`BadOption`](crate::Error::BadOption). What concerns creators is no failure of the cache, either:
-    /// [`Resting`](crate::Error::Resting) and [`FailedElsewhere`](crate::Error::FailedElsewhere). Off by default.
+    /// Errors that the caller causes remain errors: [`OwnClaim`](crate::Error::OwnClaim) of a creator that asks for its
+    /// own key, [`BadOption`](crate::Error::BadOption) and [`TooManyTags`](crate::Error::TooManyTags). So do errors
+    /// that a creator's failure causes: [`Resting`](crate::Error::Resting) and
+    /// [`FailedElsewhere`](crate::Error::FailedElsewhere).
     ///
     /// [`Claim::uncached`]: crate::Claim::uncached
     #[must_use]
@@ -189,10 +197,11 @@ impl CreateOptions {
         self
     }
 
-    /// If the creator returns an error and there is a stale value, returns that value instead of the error. The value is
-    /// looked up again at that moment: one that has expired, or was deleted, replaced or invalidated by
-    /// [`Invalidation::Hard`](crate::Invalidation::Hard), is never returned. The error is dropped, so a creator reports it
-    /// by itself; [`Counters::stale_on_error`](crate::Counters::stale_on_error) counts such calls. Off by default.
+    /// If the creator returns an error and there is a stale value, returns this value instead of the error. The value
+    /// is looked up again at that moment: if it has expired, or was deleted, replaced or invalidated by
+    /// [`Invalidation::Hard`](crate::Invalidation::Hard), it is not returned. The error is dropped, so a creator should
+    /// report it by itself; [`Counters::stale_on_error`](crate::Counters::stale_on_error) counts such calls. Off by
+    /// default.
     ///
     /// A value is stale between its [soft expiry](Self::soft_expiry) and its expiry, and after a soft invalidation.
     ///
@@ -213,32 +222,35 @@ impl CreateOptions {
         self
     }
 
-    /// After the creator returned an error, nobody creates the value of this key for a time, in any process: callers get
-    /// the stale value, or the error [`Resting`](crate::Error::Resting). The first rest lasts `first`, and each further
-    /// failure in a row doubles it, up to `most`; a random quarter is taken off, so that many keys do not end their rests
-    /// together. A rest lasts from a tenth of a second to an hour. Off by default.
+    /// After the creator returned an error, no caller in any process creates the value of this key for a time, its
+    /// rest: callers get the stale value, or the error [`Resting`](crate::Error::Resting). The first rest lasts
+    /// `first`, and each further failure in a row doubles it, up to `most`. Both are limited to between 0.1 seconds and
+    /// one hour. Up to a quarter of each rest is taken off at random, so that many keys do not end their rests
+    /// together. Off by default.
     ///
-    /// A write or deletion of the key, and an invalidation, end the rest. Failures are remembered for as long as the last
-    /// rest was. A rest is a hint, for which the file has a limited number of places: if many keys of a stripe fail, the
-    /// oldest rests end early. All callers respect a rest, also those that did not ask for rests.
+    /// A write or deletion of the key ends the rest, and so does an invalidation. After a rest, its failures still
+    /// count for as long again as the rest lasted. A rest is a hint, and the file has a limited number of places for
+    /// rests: if many keys of a stripe fail, the oldest rests end early. All callers respect a rest, even those that
+    /// did not set this option.
     #[must_use]
     pub fn rest(mut self, first: Duration, most: Duration) -> Self {
         self.on_failure = self.on_failure.rest(first, most);
         self
     }
 
-    /// If this caller waits for another caller's creation and its creator returns an error, returns
-    /// [`FailedElsewhere`](crate::Error::FailedElsewhere) instead of trying, too. If that creator dies, panics or is
-    /// cancelled, this caller tries. Off by default.
+    /// If this caller waits for another caller's creation, and that creator returns an error, fails with
+    /// [`FailedElsewhere`](crate::Error::FailedElsewhere) instead of creating the value. If the other creator dies,
+    /// panics or is cancelled, this caller creates the value. Off by default.
     #[must_use]
     pub fn share_failure(mut self, yes: bool) -> Self {
         self.on_failure.share = yes;
         self
     }
 
-    /// Serves as many callers as possible while creators or the cache fail: [`stale_if_error`](Self::stale_if_error),
-    /// [`rest`](Self::rest) from one second to 30 unless other times are set, [`share_failure`](Self::share_failure), and
-    /// [`or_uncached`](Self::or_uncached).
+    /// Serves as many callers as possible while creators or the cache fail. Sets
+    /// [`stale_if_error`](Self::stale_if_error), [`share_failure`](Self::share_failure),
+    /// [`or_uncached`](Self::or_uncached), and a [`rest`](Self::rest) from 1 to 30 seconds, unless a rest is set
+    /// already.
     #[must_use]
     pub fn resilient(mut self) -> Self {
         self.on_failure = self.on_failure.resilient();
@@ -246,14 +258,16 @@ impl CreateOptions {
         self
     }
 
-    /// The owner of the claim; by default the calling thread.
+    /// The owner of the claim. By default it is the calling thread. In tokio tasks, in
+    /// [`get_or_refresh`](crate::Cache::get_or_refresh) and in [`request_claim`](crate::Cache::request_claim), each
+    /// call is by default a separate owner.
     #[must_use]
     pub fn task(mut self, task: Task) -> Self {
         self.task = Some(task);
         self
     }
 
-    /// Whether this caller judges a value by more than whether it is stale.
+    /// Whether this caller judges a value by its age or the cost of its creation, and not only by whether it is stale.
     #[cfg(feature = "typed")]
     pub(crate) fn judges_age(&self) -> bool {
         self.max_age.is_some() || self.max_fresh_age.is_some() || self.early_refresh.is_some()
@@ -281,7 +295,7 @@ impl CreateOptions {
         self.for_value().background(true)
     }
 
-    /// Whether it depends on a value's age, or on the cost of its creation, what the caller does with it.
+    /// Whether this caller's use of a value depends on the value's age, or on the cost of its creation.
     pub(super) fn asks_for_age(&self) -> bool {
         self.max_age.is_some() || self.max_fresh_age.is_some() || self.early_refresh.is_some()
     }
@@ -320,8 +334,8 @@ impl fmt::Debug for CreateOptions {
     }
 }
 
-/// The form of the values that a caller can read; others are misses for it. A comparison runs no code of the caller, so
-/// the stripe may be locked meanwhile.
+/// The form of the values that a caller can read. Other values are misses for this caller. Comparing a value with the
+/// form runs no code of the caller, so the stripe may be locked at that time.
 #[derive(Clone, Copy)]
 pub(crate) struct Form {
     flags: u32,
@@ -332,12 +346,12 @@ pub(crate) struct Form {
 
 #[cfg_attr(not(feature = "typed"), expect(dead_code, reason = "only typed values have a form"))]
 impl Form {
-    /// Values with these flags that start with these bytes.
+    /// The form of values that have these flags and begin with these bytes.
     pub(crate) fn new(flags: u32, start: [u8; 8]) -> Self {
         Self { flags, start, except: None }
     }
 
-    /// This form without the value that has this stamp.
+    /// This form, but without the value that has this stamp.
     pub(crate) fn except(self, stamp: Stamp) -> Self {
         Self { except: Some(stamp), ..self }
     }
@@ -351,7 +365,7 @@ impl Form {
     }
 }
 
-/// Whether a value is of at least this age, or of an unknown age.
+/// Whether a value is at least this old, or of unknown age.
 pub(super) fn is_older(known: &Known, age: Duration, time: &Time) -> bool {
     let created_ms = known.extension.metadata().created_ms;
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);

@@ -1,4 +1,4 @@
-//! What a creator returns, and what the call that runs it fails with.
+//! What a creator returns, and the errors of the call that runs it.
 
 use super::created::Created;
 use crate::error::{Error, Result};
@@ -12,16 +12,16 @@ use std::io;
 /// | a value | [`Error`], when the cache fails |
 /// | `Result<value, E>` | [`CreateError<E>`] |
 ///
-/// For a [`Cache`](crate::Cache) a value is bytes or text (`Vec<u8>`, `String`, `&[u8]`, `&str`) or a [`Created`]; for a
-/// typed handle it is of the handle's type. Where a key may have no value it is an `Option` of those, and for several keys
-/// a `Vec` of `Option`s.
+/// For a [`Cache`](crate::Cache), a value is bytes or text (`Vec<u8>`, `String`, `&[u8]`, `&str`), or a [`Created`].
+/// For a typed handle it has the handle's type. Where a key may have no value, the creator returns an `Option` of a
+/// value, and for several keys a `Vec` of `Option`s.
 #[diagnostic::on_unimplemented(
     message = "a creator cannot return `{Self}` here",
     label = "this creator returns neither a value nor a `Result` of one",
     note = "expected a value that becomes `{T}`, or a `Result` of one"
 )]
 pub trait CreatorOutput<T>: sealed::Sealed<T> {
-    /// What the call that runs the creator fails with.
+    /// The error of the call that runs the creator.
     type Error: From<Error>;
 
     /// The value, or the creator's error.
@@ -53,7 +53,7 @@ impl<T, E> CreatorOutput<T> for Result<T, E> {
     }
 }
 
-/// What becomes a value of another type: by itself, and within a `Result`.
+/// Implements the traits for a type that is converted to a value of another type, and for a `Result` of it.
 macro_rules! becomes {
     ([$($n:tt)*] $made:ty => $value:ty, $convert:expr) => {
         impl<$($n)*> sealed::Sealed<$value> for $made {}
@@ -78,7 +78,8 @@ macro_rules! becomes {
     };
 }
 
-/// Types that become a [`Created`], as a value, as one that may be missing, and as one of several.
+/// Implements the traits for types that become a [`Created`]: for one value, for one that may be missing, and for
+/// several.
 macro_rules! become_created {
     ($([$($n:tt)*] $made:ty;)+) => {$(
         becomes!([$($n)*] $made => Created, Created::from);
@@ -97,12 +98,12 @@ become_created! {
     [const N: usize] &[u8; N];
 }
 
-/// Why there is no value after [`get_or_create`](crate::Cache::get_or_create): the caller's creator failed, or the cache did.
+/// Why [`get_or_create`](crate::Cache::get_or_create) returned no value: the caller's creator failed, or the cache did.
 ///
-/// `?` turns it into whatever the errors of both can be turned into: `Box<dyn Error + Send + Sync>`, `anyhow::Error`,
-/// [`io::Error`], and [`Error`] where the creator fails with one. Where the creator's own error can hold an [`Error`], as
-/// `anyhow::Error`, boxed errors and most enums of an application can, [`into_inner`](Self::into_inner) makes one error of
-/// the two:
+/// The operator `?` converts it to each type to which both errors can be converted: `Box<dyn Error + Send + Sync>`,
+/// `anyhow::Error`, [`io::Error`], and [`Error`] if the creator fails with one. If the creator's own error type can
+/// hold an [`Error`], as `anyhow::Error`, boxed errors and most enums of an application can,
+/// [`into_inner`](Self::into_inner) makes one error of the two:
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -126,7 +127,7 @@ pub enum CreateError<E> {
 }
 
 impl<E: From<Error>> CreateError<E> {
-    /// The creator's error, or the cache's as an error of the same type.
+    /// The creator's error, or the cache's error converted to the creator's type.
     pub fn into_inner(self) -> E {
         match self {
             CreateError::Creator(error) => error,
@@ -135,14 +136,14 @@ impl<E: From<Error>> CreateError<E> {
     }
 }
 
-/// A creator that fails with [`Error`], such as one that asks another cache.
+/// For a creator that fails with [`Error`], such as one that uses another cache.
 impl From<CreateError<Error>> for Error {
     fn from(error: CreateError<Error>) -> Self {
         error.into_inner()
     }
 }
 
-/// A creator that cannot fail.
+/// For a creator that cannot fail.
 impl From<CreateError<Infallible>> for Error {
     fn from(error: CreateError<Infallible>) -> Self {
         match error {
@@ -152,7 +153,8 @@ impl From<CreateError<Infallible>> for Error {
     }
 }
 
-/// A creator's [`io::Error`] stays what it is; any other error becomes one of the kind [`Other`](io::ErrorKind::Other).
+/// A creator's [`io::Error`] stays as it is, and an [`Error`] is converted as by `io::Error::from`. Any other error
+/// gets the kind [`Other`](io::ErrorKind::Other).
 impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<CreateError<E>> for io::Error {
     fn from(error: CreateError<E>) -> Self {
         match error {

@@ -1,4 +1,4 @@
-//! Creation as a purpose of the machine that claims keys: what a caller takes from a look, and what it gets.
+//! How a creation claims a key: which values are good enough for the caller, and what the caller gets.
 
 use super::creation::{Claim, Lookup};
 use super::options::{CreateOptions, is_older};
@@ -22,17 +22,17 @@ use std::time::Duration;
 /// The maximum age of a claim without [`claim_max_age`](CreateOptions::claim_max_age).
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(300);
 
-/// The purpose of a caller that creates the value if there is none that is good enough.
+/// The purpose of a caller that creates the value unless the cache has one that is good enough.
 pub(crate) struct ToCreate<H> {
     how: H,
-    /// How early the caller refreshes a value, as a multiple of the creation's cost. It is drawn once, because the caller
-    /// looks at the key more than once.
+    /// How early the caller refreshes a value, as a multiple of the creation's cost. It is drawn at random once,
+    /// because the caller looks at the key more than once.
     early_refresh: f64,
-    /// The hit or miss has been counted.
+    /// Whether the hit or miss has been counted.
     is_counted: bool,
 }
 
-/// A value that is stale, or ends soon.
+/// A value that is stale, or will soon be.
 pub(crate) struct OldValue {
     item: Item,
     is_stale: bool,
@@ -46,7 +46,7 @@ impl From<OldValue> for Lookup {
 
 impl<H: Borrow<CreateOptions>> ToCreate<H> {
     /// # Errors
-    /// [`BadOption`](Error::BadOption).
+    /// [`BadOption`](Error::BadOption) and [`TooManyTags`](Error::TooManyTags).
     pub(crate) fn new(how: H) -> Result<Self> {
         how.borrow().check()?;
         Ok(Self { early_refresh: draw(how.borrow()), how, is_counted: false })
@@ -56,7 +56,7 @@ impl<H: Borrow<CreateOptions>> ToCreate<H> {
         self.how.borrow()
     }
 
-    /// What this caller does with what is known of a key.
+    /// What this caller does with the entry of a key.
     fn judge(&self, known: Option<Known>, time: &Time) -> Found<Self> {
         let Some(known) = known.filter(|known| !self.how().is_too_old(known, time)) else { return Found::Nothing };
         if known.extension.is_absence() {
@@ -72,7 +72,7 @@ impl<H: Borrow<CreateOptions>> ToCreate<H> {
         Found::Enough(Lookup::Hit(known.item))
     }
 
-    /// Whether a value ends so soon that the caller creates it anew now.
+    /// Whether a value ends so soon that the caller already creates it anew.
     fn is_early(&self, known: &Known, time: &Time) -> bool {
         let ends_ms = match known.extension.soft_expires_ms() {
             0 => known.expires_ms,
@@ -88,8 +88,8 @@ impl<H: Borrow<CreateOptions>> ToCreate<H> {
     }
 }
 
-/// Whether a caller with a usable value leaves the key alone: another caller creates the new value, or the time to create
-/// it has not come. This takes no lock and makes no system call.
+/// Whether a caller with a usable value does not claim the key: another caller is creating the new value, or the key
+/// rests. This takes no lock and makes no system call.
 #[inline(never)]
 pub(super) fn leaves_alone(opened: &AttachedFile, key: &Key<'_>, in_background: bool) -> bool {
     opened.is_in_hand(key)
@@ -98,7 +98,7 @@ pub(super) fn leaves_alone(opened: &AttachedFile, key: &Key<'_>, in_background: 
         || rests_for_all(opened, key)
 }
 
-/// Whether no caller creates the value of a key, after creations that failed.
+/// Whether no caller may create the value of a key now, because creations failed.
 fn rests_for_all(opened: &AttachedFile, key: &Key<'_>) -> bool {
     let rests = opened.rest_left(key).is_some();
     if rests {
@@ -154,8 +154,8 @@ impl<H: Borrow<CreateOptions>> Purpose for ToCreate<H> {
         Claim::unprotected(of, self.how()).map(|claim| Some(Lookup::Create(claim)))
     }
 
-    /// Creates without protection, or without the cache, if the step failed and the options allow that. Counts one hit or
-    /// one miss, by the first step.
+    /// If the step failed and the options allow it, creates the value without a claim, or without the cache. Counts one
+    /// hit or miss per call, at its first step.
     fn conclude(&mut self, of: Target<'_>, step: Result<Step<Lookup>>) -> Result<Step<Lookup>> {
         let create = |claim| Step::Done(Lookup::Create(claim));
         let step = match step {

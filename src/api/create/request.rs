@@ -1,4 +1,4 @@
-//! A claim that is asked for again and again, by a caller whose thread must not wait.
+//! A request for a claim, which a caller whose thread must not wait repeats until it has an answer.
 
 use super::creation::Lookup;
 use super::options::CreateOptions;
@@ -12,8 +12,8 @@ use std::fmt;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// A [`Cache::claim`] of a caller whose thread must not wait, such as an event loop without tokio. Dropping it ends the
-/// request, not a claim that it has returned.
+/// A [`Cache::claim`] for a caller whose thread must not wait, such as an event loop without tokio. Dropping it ends
+/// the request, but not a claim that it has returned.
 #[must_use]
 pub struct ClaimRequest {
     /// A handle that does not wait for locks.
@@ -26,12 +26,12 @@ pub struct ClaimRequest {
 }
 
 impl ClaimRequest {
-    /// Asks for the claim, and never waits. While another caller creates the value the answer is pending: the caller asks
-    /// again after one to twenty milliseconds. Most such calls only look at one word of the file.
+    /// Asks for the claim, and never waits. While another caller creates the value, the answer is `Pending`: ask again
+    /// after 1 to 20 milliseconds. Most such calls only look at one word of the file.
     ///
     /// The time for waiting, [`CreateOptions::wait`], begins with the request, and ends with
-    /// [`TimedOut`](crate::Error::TimedOut) as in [`Cache::claim`]. After another answer than a pending one a further call
-    /// begins a new look, within the same time.
+    /// [`TimedOut`](crate::Error::TimedOut) as in [`Cache::claim`]. A call after `Ready` or an error begins a new look,
+    /// within the same time for waiting.
     ///
     /// # Errors
     /// Those of [`Cache::claim`].
@@ -50,8 +50,8 @@ impl ClaimRequest {
         })
     }
 
-    /// Whether the caller has had to wait for another caller's creation since the request began: then a
-    /// [hit](Lookup::Hit) is what that one created. See [`Cache::claim_for_item`].
+    /// Whether the caller has waited for another caller's creation since the request began. If so, a [hit](Lookup::Hit)
+    /// is the value that the other caller created. See [`Cache::claim_for_item`].
     #[must_use]
     pub fn has_waited(&self) -> bool {
         self.progress.has_waited()
@@ -65,9 +65,9 @@ impl fmt::Debug for ClaimRequest {
 }
 
 impl Cache {
-    /// Begins a [`claim`](Cache::claim) that never waits: [`ClaimRequest::poll`] asks for it, as often as the caller likes.
-    /// Each request is an owner of its own, unless the options name one. A created value is stored without a wait by
-    /// [`Claim::try_store`](crate::Claim::try_store).
+    /// Begins a [`claim`](Cache::claim) that never waits: the caller asks for it by [`ClaimRequest::poll`], as often as
+    /// it likes. Each request is a separate owner, unless the options name one.
+    /// [`Claim::try_store`](crate::Claim::try_store) stores a created value without waiting.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -84,7 +84,7 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// [`BadOption`](crate::Error::BadOption).
+    /// [`BadOption`](crate::Error::BadOption) and [`TooManyTags`](crate::Error::TooManyTags), for invalid options.
     pub fn request_claim(&self, key: impl AsRef<[u8]>, how: &CreateOptions) -> Result<ClaimRequest> {
         Ok(ClaimRequest {
             trying: self.with_lock_wait(Duration::ZERO),

@@ -1,4 +1,4 @@
-//! The handle for typed values in tasks of tokio.
+//! The handle for typed values in tokio tasks.
 
 use super::codec::TAG;
 use super::handle::Typed;
@@ -15,11 +15,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 
-/// A [`Typed`] for tasks of tokio, made by [`Typed::to_async`]: while a call waits it holds no thread. It needs the
-/// features `typed` and `tokio`.
+/// A [`Typed`] for tokio tasks, made by [`Typed::to_async`]: a call that waits holds no thread. It needs the features
+/// `typed` and `tokio`.
 ///
-/// Reads are plain functions, and writes and creations are futures, as on [`AsyncCache`]. What does not depend on the type
-/// of the values is on [`cache`](Self::cache).
+/// Reads are plain functions; writes and creations are futures, as on [`AsyncCache`]. Methods that do not depend on the
+/// type of the values are on [`cache`](Self::cache).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -52,7 +52,7 @@ impl<T> fmt::Debug for AsyncTyped<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Typed<T> {
-    /// This handle for tasks of tokio. It needs the feature `tokio`, too.
+    /// This handle for tokio tasks. It also needs the feature `tokio`.
     #[must_use]
     pub fn to_async(&self) -> AsyncTyped<T> {
         AsyncTyped { typed: self.clone(), cache: self.cache.to_async() }
@@ -122,7 +122,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
         self.cache.set_with(key, self.typed.codec.encode(value)?, &how.flags(TAG)).await
     }
 
-    /// [`Typed::set_multi`] for tasks. Each item is a write of its own, with a lock of its own.
+    /// [`Typed::set_multi`] for tasks. Each item is written separately, under its own lock.
     #[must_use = "each item is stored, or not, by itself"]
     pub async fn set_multi<K: AsRef<[u8]>>(&self, items: &[(K, T)], how: &SetOptions) -> Vec<Result<()>> {
         let encoded = self.typed.codec.encode_all(items);
@@ -200,7 +200,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
         self.typed.decoded(self.cache.get_and_touch(key, expiry).await?)
     }
 
-    /// [`Typed::get_or_create`] for tasks. Each call is an owner of its own, as of [`AsyncCache::get_or_create`].
+    /// [`Typed::get_or_create`] for tasks. Each call is a separate owner, as with [`AsyncCache::get_or_create`].
     ///
     /// # Errors
     /// Those of [`Typed::get_or_create`].
@@ -214,7 +214,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
         match self.search(key.as_ref(), &how.for_value(), task).await? {
             End::Found(found) => Ok(found.item.value),
             End::Create(claim) => self.created(claim, task, create).await,
-            // A search that needs a value finds no absence.
+            // A search with `needs_value` never ends with a remembered absence.
             End::Absent => task.run_async(create).await.into_result(),
         }
     }
@@ -245,7 +245,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
         }
     }
 
-    /// [`Typed::get_or_refresh`] for tasks: a task of its own creates the new value, as of
+    /// [`Typed::get_or_refresh`] for tasks: a separate task creates the new value, as with
     /// [`AsyncCache::get_or_refresh`].
     ///
     /// # Errors
@@ -269,11 +269,11 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
                     return self.created(claim, task, create).await;
                 };
                 let (typed, create) = (self.clone(), create());
-                // A task of its own, so that it is within no other's creation.
+                // A separate task, so that it does not run within another task's creation.
                 tokio::spawn(async move { typed.created(claim, task, || create).await.is_ok() });
                 Ok(stale)
             }
-            // A search that needs a value finds no absence.
+            // A search with `needs_value` never ends with a remembered absence.
             End::Absent => task.run_async(create).await.into_result(),
         }
     }
@@ -290,8 +290,8 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
         }
     }
 
-    /// Runs a creator and stores what it made. A value that cannot be encoded is an error, after which the next waiter
-    /// tries.
+    /// Runs a creator and stores what it made. If the value cannot be encoded, this is an error, and the next waiter
+    /// creates the value.
     pub(super) async fn created<R: CreatorOutput<T>, F: Future<Output = R>>(
         &self,
         claim: Claim,

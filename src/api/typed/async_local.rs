@@ -1,4 +1,4 @@
-//! Near copies in tasks of tokio.
+//! Near copies in tokio tasks.
 
 use super::async_handle::AsyncTyped;
 use super::local::Local;
@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
 
-/// A [`Local`] for tasks of tokio, made by [`Local::to_async`]: while a call waits it holds no thread. It needs the
-/// features `typed` and `tokio`.
+/// A [`Local`] for tokio tasks, made by [`Local::to_async`]: a call that waits holds no thread. It needs the features
+/// `typed` and `tokio`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -44,7 +44,7 @@ impl<T> fmt::Debug for AsyncLocal<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Local<T> {
-    /// This handle for tasks of tokio, with the same values. It needs the feature `tokio`, too.
+    /// This handle for tokio tasks, with the same decoded values. It also needs the feature `tokio`.
     #[must_use]
     pub fn to_async(&self) -> AsyncLocal<T> {
         AsyncLocal { local: self.clone(), typed: self.typed().to_async() }
@@ -58,7 +58,7 @@ impl<T: Serialize + DeserializeOwned> AsyncLocal<T> {
         &self.local
     }
 
-    /// The handle that writes.
+    /// The handle for writes: this one only reads and creates.
     #[must_use]
     pub fn typed(&self) -> &AsyncTyped<T> {
         &self.typed
@@ -72,7 +72,7 @@ impl<T: Serialize + DeserializeOwned> AsyncLocal<T> {
         self.local.get(key)
     }
 
-    /// [`Local::get_or_create`] for tasks. Each call is an owner of its own, as of
+    /// [`Local::get_or_create`] for tasks. Each call is a separate owner, as with
     /// [`AsyncCache::get_or_create`](crate::AsyncCache::get_or_create).
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl<T: Serialize + DeserializeOwned> AsyncLocal<T> {
         match self.typed.search(key, &how.for_value(), task).await? {
             End::Found(found) => Ok(self.local.keep_found(key, found)),
             End::Create(claim) => self.typed.created(claim, task, create).await.map(Arc::new),
-            // A search that needs a value finds no absence.
+            // A search with `needs_value` never ends with a remembered absence.
             End::Absent => task.run_async(create).await.into_result().map(Arc::new),
         }
     }

@@ -1,4 +1,4 @@
-//! How a typed value lies in a cache: the fingerprint of its type, then postcard's bytes.
+//! The stored form of a typed value: the fingerprint of its type, followed by postcard's bytes.
 
 use super::shape::Shape;
 use crate::api::create::Form;
@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// The caller's flags of a typed value: they say how its bytes are to be read.
+/// The flags of a typed value, which say how to read its bytes.
 pub(super) const TAG: u32 = u32::from_le_bytes(*b"typd");
-/// The flags of typed values that Kennel stored before they had a fingerprint.
+/// The flags of typed values that were stored by versions of Kennel without fingerprints.
 const OLD_TAG: u32 = u32::from_le_bytes(*b"post");
 
 /// Writes and reads values of a type.
@@ -38,18 +38,18 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
         Self { version, ..self }
     }
 
-    /// The bytes that each value of this type begins with.
+    /// The bytes with which each stored value of this type begins.
     fn fingerprint(&self) -> [u8; 8] {
         let of_type = self.shape.fingerprint.to_le_bytes();
         if self.version == 0 { of_type } else { xxh3_64_with_seed(&of_type, self.version.into()).to_le_bytes() }
     }
 
-    /// The form of values of this type, which code that does not know the type can compare.
+    /// The form of values of this type, which code that does not know the type can check.
     pub(super) fn form(&self) -> Form {
         Form::new(TAG, self.fingerprint())
     }
 
-    /// Whether values of the type can be read back at all.
+    /// Returns an error if no value of the type can ever be read back.
     pub(super) fn check_type(&self, what: &'static str) -> Result<()> {
         self.shape.check_type().map_err(|why| Error::Codec { what, detail: why.to_string() })
     }
@@ -116,12 +116,12 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
 pub(super) struct EncodedItems<'k, K> {
     /// The items that can be stored.
     pub items: Vec<(&'k K, Vec<u8>)>,
-    /// For each item given, the error if its value could not be encoded.
+    /// For each item that was given, the error if its value could not be encoded.
     errors: Vec<Option<Error>>,
 }
 
 impl<K> EncodedItems<'_, K> {
-    /// The outcome of each item given, once those that can be stored have theirs.
+    /// The outcome of each item that was given. `stored` has the outcomes of the items that could be encoded.
     pub(super) fn outcomes(self, stored: Vec<Result<()>>) -> Vec<Result<()>> {
         let mut stored = stored.into_iter();
         self.errors

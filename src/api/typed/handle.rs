@@ -16,15 +16,15 @@ use std::fmt;
 
 /// A [`Cache`], with or without a namespace, whose values are of one type. It needs the feature `typed`.
 ///
-/// A value is stored in the format of the crate postcard, behind a fingerprint of its type: the names and kinds of all its
-/// parts, as serde sees them. A value of another type, or of another version of this one, is an error for
-/// [`get`](Self::get); [`get_or_create`](Self::get_or_create) takes it for a miss and replaces it. Two programs that use
-/// one key for two versions of a type replace each other's values in turn: give each version a namespace, or keys, of its
-/// own if both run for long. What the fingerprint cannot see, such as a number that changes from seconds to
-/// milliseconds, say with [`version`](Self::version).
+/// A value is stored in the format of the crate postcard, behind a fingerprint of its type: the names and kinds of all
+/// its parts, as serde sees them. A value of another type, or of another version of this type, is an error for
+/// [`get`](Self::get). For [`get_or_create`](Self::get_or_create) it is a miss, and the new value replaces it. If two
+/// programs use one key for two versions of a type, each keeps replacing the other's values: if both run for long, give
+/// each version its own keys or namespace. If a change does not show in the fingerprint, such as that of a number from
+/// seconds to milliseconds, set a new [`version`](Self::version).
 ///
-/// Some attributes of serde make types that postcard writes and can never read: `tag`, `untagged`, `flatten`,
-/// `skip_serializing_if`. With such a type every call is an error that says so.
+/// Some attributes of serde make types that postcard can write but never read: `tag`, `untagged`, `flatten`,
+/// `skip_serializing_if`. With such a type every call fails with an error that says so.
 ///
 /// Methods that do not depend on the type of the values, such as [`Cache::invalidate`] and [`Cache::lock`], are on
 /// [`cache`](Self::cache).
@@ -64,8 +64,8 @@ impl Cache {
 }
 
 impl<T: Serialize + DeserializeOwned> Typed<T> {
-    /// This handle for a version of the type. Values of other versions count as values of another type. The default
-    /// version is 0.
+    /// This handle for another version of the type. Values of other versions count as values of other types. The
+    /// default version is 0.
     #[must_use]
     pub fn version(mut self, version: u32) -> Self {
         self.codec = self.codec.version(version);
@@ -81,7 +81,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// The value of a key; `None` is a miss.
     ///
     /// # Errors
-    /// [`Codec`](crate::Error::Codec) if the key has a value that is not typed, or one of another type.
+    /// [`Codec`](crate::Error::Codec) if the key has a value that is not typed, or that has another type.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<T>> {
         self.codec.check_type("read")?;
         self.cache.get_flagged(key).map(|(flags, bytes)| self.codec.decode_flagged(flags, &bytes)).transpose()
@@ -95,14 +95,15 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         self.decoded(self.cache.get_item(key))
     }
 
-    /// The values of many keys, in their order: see [`Cache::get_multi`]. Each may be an error of [`get`](Self::get).
+    /// The values of many keys, in the order of the keys: see [`Cache::get_multi`]. Each result may be an error of
+    /// [`get`](Self::get).
     #[must_use]
     pub fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<Option<T>>> {
         self.get_items(keys).into_iter().map(|item| Ok(item?.map(|item| item.value))).collect()
     }
 
-    /// The values of many keys with their stamps and times, in the order of the keys: see [`Cache::get_items`]. Each may be
-    /// an error of [`get`](Self::get).
+    /// The values of many keys with their stamps and times, in the order of the keys: see [`Cache::get_items`]. Each
+    /// result may be an error of [`get`](Self::get).
     #[must_use]
     pub fn get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<Option<Item<T>>>> {
         self.cache.get_items(keys).into_iter().map(|item| self.decoded(item)).collect()
@@ -117,12 +118,14 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// Stores a value: see [`Cache::set`].
     ///
     /// # Errors
-    /// Those of [`Cache::set`], and [`Codec`](crate::Error::Codec) if the value cannot be serialized, or not be read back.
+    /// Those of [`Cache::set`], and [`Codec`](crate::Error::Codec) if the value cannot be serialized, or cannot be read
+    /// back.
     pub fn set(&self, key: impl AsRef<[u8]>, value: &T) -> Result<()> {
         self.set_with(key, value, &SetOptions::new()).map(|_| ())
     }
 
-    /// Stores a value: see [`Cache::set_with`]. The flags are those of typed values.
+    /// Stores a value: see [`Cache::set_with`]. The flags in `how` are ignored, because typed values have flags of
+    /// their own.
     ///
     /// # Errors
     /// Those of [`set`](Self::set).
@@ -130,7 +133,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         self.cache.set_with(key, self.codec.encode(value)?, &how.flags(TAG))
     }
 
-    /// Stores many values, and returns the outcome of each, in their order: see [`Cache::set_multi`].
+    /// Stores many values, and returns the result of each, in the order of the items: see [`Cache::set_multi`].
     #[must_use = "each item is stored, or not, by itself"]
     pub fn set_multi<K: AsRef<[u8]>>(&self, items: &[(K, T)], how: &SetOptions) -> Vec<Result<()>> {
         let encoded = self.codec.encode_all(items);
@@ -138,7 +141,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         encoded.outcomes(stored)
     }
 
-    /// Stores a value if the key has none; `false` if it has one, of whatever type: see [`Cache::add`].
+    /// Stores a value if the key has none. Returns `false` if it has one, of whatever type: see [`Cache::add`].
     ///
     /// # Errors
     /// Those of [`set`](Self::set).
@@ -146,7 +149,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         self.cache.add(key, self.codec.encode(value)?, &how.flags(TAG))
     }
 
-    /// Stores a value if the key has one, of whatever type; `false` if it has none: see [`Cache::replace`].
+    /// Stores a value if the key has one, of whatever type. Returns `false` if it has none: see [`Cache::replace`].
     ///
     /// # Errors
     /// Those of [`set`](Self::set).
@@ -186,28 +189,29 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         self.cache.compare_and_delete(key, stamp)
     }
 
-    /// Removes a key and returns what it had: see [`Cache::take`].
+    /// Removes a key and returns its item: see [`Cache::take`].
     ///
     /// # Errors
-    /// Those of [`Cache::take`], and [`Codec`](crate::Error::Codec) for a value of another type, which is removed, too.
+    /// Those of [`Cache::take`], and [`Codec`](crate::Error::Codec) for a value of another type, which is also removed.
     pub fn take(&self, key: impl AsRef<[u8]>) -> Result<Option<Item<T>>> {
         self.decoded(self.cache.take(key)?)
     }
 
-    /// Changes when a key expires, and returns its value: see [`Cache::get_and_touch`].
+    /// Changes when a key expires, and returns its item: see [`Cache::get_and_touch`].
     ///
     /// # Errors
-    /// Those of [`Cache::get_and_touch`], and [`Codec`](crate::Error::Codec) for a value of another type, whose expiry is
-    /// changed, too.
+    /// Those of [`Cache::get_and_touch`], and [`Codec`](crate::Error::Codec) for a value of another type, whose expiry
+    /// is also changed.
     pub fn get_and_touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<Option<Item<T>>> {
         self.decoded(self.cache.get_and_touch(key, expiry)?)
     }
 
-    /// The value of a key, which is created if the key has none, or none of this type: see [`Cache::get_or_create`]. A
+    /// Returns the value of a key, which is created if the key has none of this type: see [`Cache::get_or_create`]. A
     /// value of another type stays in the cache until the new one replaces it.
     ///
     /// # Errors
-    /// Those of [`Cache::get_or_create`], and [`Codec`](crate::Error::Codec) if the value cannot be serialized, or not be read back.
+    /// Those of [`Cache::get_or_create`], and [`Codec`](crate::Error::Codec) if the value cannot be serialized, or
+    /// cannot be read back.
     pub fn get_or_create<R: CreatorOutput<T>>(
         &self,
         key: impl AsRef<[u8]>,
@@ -221,7 +225,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         match self.search(key, &how.for_value())? {
             End::Found(found) => Ok(found.item.value),
             End::Create(claim) => self.created(claim, create),
-            // A search that needs a value finds no absence.
+            // A search with `needs_value` never ends with a remembered absence.
             End::Absent => create().into_result(),
         }
     }
@@ -282,7 +286,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
                 Some(stale) => {
                     let typed = self.clone();
                     let work = move || task.run(|| typed.created(claim, create).map(drop));
-                    // Without a thread the claim is dropped, and another caller tries.
+                    // If no thread can be started, the claim is dropped, and another caller creates the value.
                     let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
                     Ok(stale)
                 }
@@ -291,7 +295,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         }
     }
 
-    /// The value of a key, if this caller takes what is there as it is.
+    /// The value of a key, if this caller uses it as it is.
     fn at_hand(&self, key: &[u8], how: &CreateOptions, in_background: bool) -> Result<Option<T>> {
         self.codec.check_type("serialize")?;
         let form = Some(self.codec.form());
@@ -320,8 +324,8 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         })
     }
 
-    /// Runs a creator and stores what it made. The caller has its value, so a failure of the store is counted and not
-    /// returned. A value that cannot be encoded is an error, after which the next waiter tries.
+    /// Runs a creator and stores what it made. A failure to store is counted and not returned, because the caller has
+    /// its value. If the value cannot be encoded, this is an error, and the next waiter creates the value.
     pub(super) fn created<R: CreatorOutput<T>>(&self, claim: Claim, create: impl FnOnce() -> R) -> Result<T, R::Error> {
         match create().into_result() {
             Ok(value) => {
@@ -332,7 +336,8 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         }
     }
 
-    /// Reports that the creator failed: the stale value instead of its error, if the options say so.
+    /// Reports that the creator failed. Returns the stale value instead of the creator's error, if the options allow
+    /// it.
     pub(super) fn instead_of<E>(&self, error: E, claim: Claim) -> Result<T, E> {
         claim.fail().and_then(|stale| self.codec.decode(&stale).ok()).ok_or(error)
     }

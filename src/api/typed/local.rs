@@ -1,4 +1,4 @@
-//! Near copies: decoded values that a process keeps and looks up before it uses them.
+//! Near copies: decoded values that a process keeps, and checks against the cache before each use.
 
 use super::codec::Codec;
 use super::handle::Typed;
@@ -27,21 +27,22 @@ impl Default for LocalOptions {
 }
 
 impl LocalOptions {
-    /// Room for 1024 values, and for 16 MiB of keys and values as they are stored.
+    /// Room for 1024 values, and for 16 MiB of keys and values in their stored form.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The most values. The default is 1024.
+    /// The maximum number of values; default 1024. Each of up to 16 shards keeps an equal part of them, rounded up.
     #[must_use]
     pub fn items(mut self, items: usize) -> Self {
         self.items = items;
         self
     }
 
-    /// The most bytes of keys and values, as they are stored; decoded values often take more. A value of more than a
-    /// sixteenth of this is not kept. The default is 16 MiB.
+    /// The maximum size of all keys and values together, in bytes of their stored form; default 16 MiB. Decoded values
+    /// often take more memory. The shards divide this size equally: with the default number of values, a value that
+    /// takes more than a sixteenth of it is not kept.
     #[must_use]
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
@@ -49,15 +50,15 @@ impl LocalOptions {
     }
 }
 
-/// A [`Typed`] that decodes each value once in a process and then shares it, made by [`Typed::local`]. It needs the feature
-/// `typed`.
+/// A [`Typed`] that decodes each value once per process and then shares it, made by [`Typed::local`]. It needs the
+/// feature `typed`.
 ///
-/// Every call looks whether the key still has the write that the value was decoded from, so a value is never older than
-/// one that [`Typed::get`] would return: no value stays after another process has replaced, deleted, invalidated or evicted
-/// it, and there are no messages between processes. The look is a read of the cache without the copy and the decoding. It
-/// counts as a hit, and keeps the value from being evicted from the file.
+/// Every call checks whether the key still has the value that was decoded. So a call never returns an older value than
+/// [`Typed::get`] would: after another process has replaced, deleted, invalidated or evicted a value, no process
+/// returns it any more, and the processes exchange no messages for this. The check is a read of the cache that neither
+/// copies nor decodes the value. It counts as a hit, and keeps the value from being evicted from the file.
 ///
-/// Each process keeps its own values, and a forked child begins with none. Clones share theirs.
+/// Each process keeps its own values, and a forked child begins with none. Clones of a handle share their values.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -91,7 +92,7 @@ impl<T> fmt::Debug for Local<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Typed<T> {
-    /// This handle with decoded values that each process keeps.
+    /// This handle, with decoded values that each process keeps.
     #[must_use]
     pub fn local(&self, options: &LocalOptions) -> Local<T> {
         Local { typed: self.clone(), near: Arc::new(Near::new(options.items, options.bytes)) }
@@ -99,7 +100,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Local<T> {
-    /// The handle that this one was made from, which writes: this one only reads and creates.
+    /// The handle from which this one was made. Use it for writes: this one only reads and creates.
     #[must_use]
     pub fn typed(&self) -> &Typed<T> {
         &self.typed
@@ -129,9 +130,9 @@ impl<T: Serialize + DeserializeOwned> Local<T> {
         Ok(Some(self.keep(near_key, item.id(), value, item.value.len())))
     }
 
-    /// The value of a key, which is created if the key has none, or none of this type: see [`Typed::get_or_create`].
+    /// Returns the value of a key, which is created if the key has none of this type: see [`Typed::get_or_create`].
     ///
-    /// A created value is shared from the next call on, which decodes it.
+    /// The created value itself is not kept: the next call decodes the stored value, and keeps that.
     ///
     /// # Errors
     /// Those of [`Typed::get_or_create`].
@@ -148,7 +149,7 @@ impl<T: Serialize + DeserializeOwned> Local<T> {
         match self.typed.search(key, &how.for_value())? {
             End::Found(found) => Ok(self.keep_found(key, found)),
             End::Create(claim) => self.typed.created(claim, create).map(Arc::new),
-            // A search that needs a value finds no absence.
+            // A search with `needs_value` never ends with a remembered absence.
             End::Absent => create().into_result().map(Arc::new),
         }
     }
@@ -166,7 +167,7 @@ impl<T: Serialize + DeserializeOwned> Local<T> {
         &self.typed.codec
     }
 
-    /// The value that this process keeps, if it is all that a caller with these options needs.
+    /// The value that this process keeps, if it is fresh and a caller with these options needs no more.
     pub(super) fn fresh(&self, key: &[u8], how: &CreateOptions) -> Option<Arc<T>> {
         if how.judges_age() {
             return None;

@@ -1,4 +1,4 @@
-//! Typed values beside raw bytes: postcard, a compact binary form of whatever serde can serialize.
+//! Typed values beside raw bytes. They are stored by postcard, in a compact binary form of what serde serializes.
 
 #[cfg(feature = "tokio")]
 mod async_handle;

@@ -1,8 +1,8 @@
-//! Decoded values that a process keeps, with the ids of the writes that stored them. Nothing here says that a value still
-//! holds: the caller asks the cache each time.
+//! Decoded values that a process keeps, each with the id of the write that stored it. This module does not know whether
+//! a value is still current: the caller asks the cache before each use.
 //!
-//! Shards belong to one process. A forked child begins with none: another thread of its parent may have held the lock of a
-//! shard at the fork. Values are decoded and dropped outside the locks, since both run the caller's code.
+//! Shards belong to one process. A forked child begins with none, because at the fork another thread of its parent may
+//! have held the lock of a shard. Values are decoded and dropped outside the locks, since both run the caller's code.
 
 use crate::api::item::ItemId;
 use crate::api::random;
@@ -13,9 +13,9 @@ use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// The most shards. Each has a part of the room for items, and of that for bytes.
+/// The maximum number of shards. The room for items and the room for bytes are divided equally among the shards.
 const SHARDS: usize = 16;
-/// A shard has room for at least this many items, unless there is room for fewer in all.
+/// A shard has room for at least this many items, unless all shards together have room for fewer.
 const ITEMS_OF_SHARD: usize = 64;
 
 /// The values that this process keeps.
@@ -26,7 +26,8 @@ pub(super) struct Near<V> {
     room: Room,
 }
 
-/// A forked child must not drop what it inherited: it may have been half changed at the fork.
+/// `ManuallyDrop`, because a forked child must not drop the shards that it inherited: they may have been half changed
+/// at the fork.
 type Shards<V> = ManuallyDrop<Box<[Mutex<Shard<V>>]>>;
 
 /// How much a shard holds.
@@ -44,7 +45,7 @@ pub(super) struct NearKey<'k> {
 }
 
 impl<V> Near<V> {
-    /// Room for so many values, whose stored keys and values take so many bytes.
+    /// Room for this many values, whose keys and values take at most this many bytes in their stored form.
     pub(super) fn new(items: usize, bytes: usize) -> Self {
         let count = (items / ITEMS_OF_SHARD).clamp(1, SHARDS).next_power_of_two().min(SHARDS);
         let room = Room { items: items.div_ceil(count), bytes: bytes / count };
@@ -60,12 +61,12 @@ impl<V> Near<V> {
         self.shard(key).find(key)
     }
 
-    /// Keeps a value of a stored size.
+    /// Keeps a value that takes `stored_len` bytes in its stored form.
     pub(super) fn put(&self, key: NearKey<'_>, id: ItemId, value: Arc<V>, stored_len: usize) {
         let bytes = key.bytes.len() + stored_len;
         let entry = Entry { hash: key.hash, key: key.bytes.into(), id, value, bytes, is_used: false };
         let removed = self.shard(key).put(entry, self.room);
-        // The shard's lock is free again.
+        // Dropped here, where the shard's lock is no longer held.
         drop(removed);
     }
 
@@ -93,7 +94,7 @@ impl<V> Near<V> {
             let shards = (0..self.count).map(|_| Mutex::new(Shard::default())).collect();
             self.shards.install(ManuallyDrop::new(shards))
         });
-        // The map of a shard uses the lowest and the highest bits.
+        // The map of a shard uses the lowest and the highest bits of the hash, so other bits choose the shard.
         lock(&shards[(key.hash >> 32) as usize & (self.count - 1)])
     }
 }
@@ -104,19 +105,19 @@ impl<V> Drop for Near<V> {
     }
 }
 
-/// A shard stays whole when a thread panics: its lock is held for no code of the caller.
+/// Ignores poisoning: a panic leaves a shard intact, because no code of the caller runs under its lock.
 fn lock<V>(shard: &Mutex<Shard<V>>) -> MutexGuard<'_, Shard<V>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Some of the values, for keys of which some bits of the hash are equal.
+/// Some of the values: those whose keys have certain bits of the hash in common.
 struct Shard<V> {
-    /// The places of the entries, by the hash of their keys. Two keys of one hash replace each other.
+    /// The places of the entries, by the hash of their keys. Two keys with the same hash replace each other.
     places: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
     entries: Vec<Entry<V>>,
-    /// The next entry to be looked at when one has to go.
+    /// The place where the search for the next entry to remove begins, as in the clock algorithm.
     hand: usize,
-    /// The size of all entries.
+    /// The bytes of all entries, in their stored form.
     bytes: usize,
 }
 
@@ -126,7 +127,7 @@ struct Entry<V> {
     id: ItemId,
     value: Arc<V>,
     bytes: usize,
-    /// The value was used since the hand came by.
+    /// Whether the value was used since the hand last passed.
     is_used: bool,
 }
 
@@ -144,7 +145,8 @@ impl<V> Shard<V> {
         Some((entry.id, entry.value.clone()))
     }
 
-    /// Adds an entry, and returns those that had to go. An entry that is too large for the shard is among them.
+    /// Adds an entry, and returns the entries that were removed for it. An entry that is too large for the shard is
+    /// returned, too.
     fn put(&mut self, entry: Entry<V>, room: Room) -> Vec<Entry<V>> {
         let mut removed = Vec::new();
         removed.extend(self.places.get(&entry.hash).copied().map(|place| self.remove(place)));
@@ -167,7 +169,7 @@ impl<V> Shard<V> {
         (*self.entries[place].key == *key.bytes).then(|| self.remove(place))
     }
 
-    /// The entry that goes next: the first one from the hand on that was not used since the hand came by.
+    /// The entry to remove next: the first one from the hand on that was not used since the hand last passed.
     fn victim(&mut self) -> usize {
         loop {
             self.hand = if self.hand < self.entries.len() { self.hand } else { 0 };
@@ -189,7 +191,7 @@ impl<V> Shard<V> {
     }
 }
 
-/// The hash of a number that is a hash already.
+/// A hasher for numbers that are hashes already.
 #[derive(Default)]
 struct Hashed(u64);
 
@@ -267,7 +269,7 @@ mod tests {
         let key = 3u64.to_le_bytes();
         near.put(near.key(&key), id(1_000_003), Arc::new(4), 10);
         assert_eq!((found(&near, 3), near.len()), (Some(4), 1));
-        // A value that is too large takes the place of nothing, but the older one is no longer of use.
+        // A value that is too large is not kept, and the older value is removed, because it is not current any more.
         near.put(near.key(&key), id(2_000_003), Arc::new(5), 10_000);
         assert_eq!((found(&near, 3), near.len()), (None, 0));
         put(&near, 3, 10);

@@ -7,7 +7,7 @@ use crate::error::Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A call ends with an error after so many values in a row that have the right fingerprint and cannot be decoded.
+/// After more than this many values in a row that have the right fingerprint but cannot be decoded, the call fails.
 const MOST_UNREADABLE: u32 = 16;
 
 /// A caller's search for a value of one type, or for the claim to create it.
@@ -21,7 +21,7 @@ pub(super) struct Search<'c, T> {
 /// A value that was found.
 pub(super) struct Found<T> {
     pub item: Item<T>,
-    /// Length of the stored value.
+    /// The length of the stored value, in bytes.
     pub stored_len: usize,
 }
 
@@ -39,9 +39,9 @@ impl<'c, T: Serialize + DeserializeOwned> Search<'c, T> {
         Ok(Self { codec, how: how.clone().flags(TAG).form(codec.form()), unreadable: 0 })
     }
 
-    /// The end of the search; `None`: the caller looks again, and the value found is then a miss. Values of other types
-    /// are misses already, because a lookup compares the fingerprint, under the stripe's lock if need be. The value is
-    /// decoded here, without a lock.
+    /// The end of the search, or `None` if the value cannot be decoded: then the caller looks again, with options that
+    /// make this value a miss. Values of other types are misses already, because a lookup compares the fingerprint,
+    /// under the stripe's lock if necessary. The value is decoded here, where no lock is held.
     pub(super) fn judge(&mut self, lookup: Lookup) -> Result<Option<End<T>>> {
         let item = match lookup {
             Lookup::Hit(item) | Lookup::Stale(item) => item,

@@ -1,21 +1,22 @@
-//! A deserializer that has no bytes: it lets a type's `Deserialize` say what it reads, and makes up the values.
+//! A deserializer without input: a type's `Deserialize` tells it what it reads, and gets made-up values.
 //!
-//! A run follows one way through the type: one variant of each enum, some value of each option, one element of each
-//! sequence. [`shape`](super::shape) makes runs until no run finds anything new. A field whose type refuses the values that
-//! are made up (a date refuses most strings) is left out of later runs, so that the fields behind it are seen, too.
+//! A run follows one path through the type: one variant of each enum, a value of each option, one element of each
+//! sequence. [`shape`](super::shape) repeats runs until a run finds nothing new. Some field types refuse the made-up
+//! values, as a date refuses most strings. Later runs leave such a field out, so that they see the fields after it,
+//! too.
 
 use serde::de::value::{Error, StrDeserializer, U32Deserializer};
 use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess};
 use serde::de::{VariantAccess, Visitor};
 
-/// Questions that one type may ask in all runs together: a type without end is cut off there.
+/// How many questions one type may ask in all runs together. The trace of an infinite type is cut off there.
 const MOST_QUESTIONS: u32 = 1 << 16;
-/// Types within each other; deeper is a type that contains itself.
+/// How many types may be nested. A type nested more deeply contains itself.
 const DEEPEST: usize = 128;
-/// A type that occurs so often within itself gets no optional parts any more.
+/// A type that is nested within itself more often than this gets no optional parts any more.
 const OFTEN: usize = 2;
 
-/// What the trace notes in place of a variant of an enum that names none.
+/// What the trace notes for an enum that names no variants.
 const NO_VARIANT: &str = "";
 
 type Result<T> = std::result::Result<T, Error>;
@@ -23,7 +24,7 @@ type Result<T> = std::result::Result<T, Error>;
 /// The names of the fields of a struct, or of the variants of an enum.
 type Names = &'static [&'static str];
 
-/// A run ends early: the type asks for what the format cannot answer, or for too much.
+/// The error that ends a run early: the type asks for something that the format cannot answer, or for too much.
 fn halt() -> Error {
     de::Error::custom("a trace ended early")
 }
@@ -31,12 +32,12 @@ fn halt() -> Error {
 /// A struct, or a variant of an enum: the names that serde gives it.
 pub(super) type Name = (&'static str, Option<&'static str>);
 
-/// What is known of a variant of an enum.
+/// What the trace knows of a variant of an enum.
 #[derive(Clone, Default)]
 struct Variant {
-    /// How many variants were complete when it was last tried.
+    /// How many variants were complete when this one was last tried.
     tried: Option<u32>,
-    /// Its turn among the complete ones.
+    /// Its number in the order in which variants became complete.
     complete: Option<u32>,
 }
 
@@ -46,16 +47,16 @@ struct Enum {
     variants: Vec<Variant>,
 }
 
-/// What all runs have seen so far.
+/// What all runs together have seen so far.
 #[derive(Default)]
 pub(super) struct Trace {
-    /// Every question in order: what makes the fingerprint.
+    /// All questions in their order, from which the fingerprint is computed.
     pub log: Vec<u8>,
-    /// Why no bytes of postcard's can be read as this type.
+    /// Why postcard's bytes can never be read as this type.
     pub unreadable: Option<String>,
-    /// How many fields are read of each struct and variant.
+    /// How many fields of each struct and variant are read.
     pub fields: Vec<(Name, usize)>,
-    /// From this depth on the least is made up: no options, no elements, zeros.
+    /// From this depth on the made-up values are as small as possible: no options, no elements, zeros.
     pub least_from: Option<usize>,
     /// The greatest depth of a question.
     pub depth: usize,
@@ -64,9 +65,9 @@ pub(super) struct Trace {
     questions: u32,
     enums: Vec<Enum>,
     complete: u32,
-    /// Fields that cannot be made up.
+    /// Fields whose types refuse the made-up values.
     refused: Vec<(Name, usize)>,
-    /// Names of the types that the current question is within; empty for those that have none.
+    /// The names of the types within which the current question is asked; empty for types without a name.
     within: Vec<&'static str>,
 }
 
@@ -76,7 +77,7 @@ impl Trace {
         self.within.clear();
     }
 
-    /// Whether each part of the type was seen.
+    /// Whether every part of the type was seen.
     pub(super) fn is_whole(&self) -> bool {
         let complete = |of: &Enum| of.variants.iter().all(|variant| variant.complete.is_some());
         self.refused.is_empty() && self.questions < MOST_QUESTIONS && self.enums.iter().all(complete)
@@ -147,7 +148,7 @@ impl Trace {
             self.found = true;
             return (at, next);
         }
-        // The one that was complete first does not need the enum itself.
+        // The variant that was complete first does not contain the enum itself.
         let simplest =
             variants.iter().enumerate().filter_map(|(i, variant)| variant.complete.map(|turn| (turn, i))).min();
         (at, simplest.map_or(0, |(_, i)| i))
@@ -162,7 +163,7 @@ impl Trace {
         }
     }
 
-    /// Reads the fields of a struct or a variant, without those that cannot be made up.
+    /// Reads the fields of a struct or a variant, except those that refuse the made-up values.
     fn read_fields<'de, V: Visitor<'de>>(&mut self, name: Name, fields: Names, visitor: V) -> Result<V::Value> {
         if self.refused.iter().any(|(refused, _)| *refused == name) {
             return visitor.visit_map(Fields { trace: self, name, fields, next: 0 });
@@ -182,7 +183,7 @@ impl Trace {
         Ok(value)
     }
 
-    /// Reads what a type consists of.
+    /// Reads the parts of a type.
     fn inside<R>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
         self.within.push(name);
         let value = read(self);
@@ -190,7 +191,7 @@ impl Trace {
         value
     }
 
-    /// Reads a field; one that cannot be made up is left out from the next run on.
+    /// Reads a field. If it refuses the made-up value, it is left out from the next run on.
     fn read_field<'de, S: DeserializeSeed<'de>>(&mut self, name: Name, field: usize, seed: S) -> Result<S::Value> {
         let value = seed.deserialize(&mut *self);
         if value.is_err() && !self.found {
@@ -201,7 +202,7 @@ impl Trace {
     }
 }
 
-/// Methods that read one value: what is noted, and what is made up.
+/// Methods that read one value. They note the question, and answer it with a made-up value.
 macro_rules! leaves {
     ($($method:ident: $what:literal, |$trace:ident, $visitor:ident| $visit:expr;)*) => {$(
         fn $method<V: Visitor<'de>>(self, $visitor: V) -> Result<V::Value> {
@@ -230,7 +231,7 @@ impl<'de> Deserializer<'de> for &mut Trace {
         deserialize_f32: "f32", |trace, visitor| visitor.visit_f32(trace.one().into());
         deserialize_f64: "f64", |trace, visitor| visitor.visit_f64(trace.one().into());
         deserialize_char: "char", |_trace, visitor| visitor.visit_char('1');
-        // The two forms have the same bytes.
+        // Strings are noted as `str` in both forms, because both have the same bytes.
         deserialize_str: "str", |trace, visitor| visitor.visit_borrowed_str(if trace.makes_least() { "" } else { "1" });
         deserialize_string: "str", |trace, visitor| visitor.visit_str(if trace.makes_least() { "" } else { "1" });
         deserialize_bytes: "bytes", |trace, visitor| visitor.visit_borrowed_bytes(if trace.makes_least() { &[] } else { &[1; 16] });
@@ -323,7 +324,7 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
     }
 }
 
-/// A map: its elements are its entries.
+/// A map, whose elements are its entries.
 impl<'de> MapAccess<'de> for Elements<'_> {
     type Error = Error;
 
@@ -340,7 +341,8 @@ impl<'de> MapAccess<'de> for Elements<'_> {
     }
 }
 
-/// The fields of a struct by their names, without those that cannot be made up. No value comes of it.
+/// The fields of a struct by their names, except those that refuse the made-up values. No value of the struct results
+/// from them.
 struct Fields<'t> {
     trace: &'t mut Trace,
     name: Name,
@@ -368,7 +370,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     }
 }
 
-/// A variant of an enum that a run takes.
+/// The variant of an enum that a run takes.
 struct Chosen<'t> {
     trace: &'t mut Trace,
     name: &'static str,

@@ -1,4 +1,4 @@
-//! A serializer that writes nothing: it sees what a value's `Serialize` would write that could not be read back.
+//! A serializer without output: it checks whether a value's `Serialize` would write something that cannot be read back.
 
 use super::trace::Name;
 use serde::Serialize;
@@ -7,15 +7,15 @@ use serde::ser::{self, SerializeMap, SerializeSeq, SerializeStruct, SerializeStr
 use serde::ser::{SerializeTupleStruct, SerializeTupleVariant, Serializer};
 use std::fmt;
 
-/// An error says why a value could not be read back.
+/// The error says why a value could not be read back.
 pub(super) type Result<T = ()> = std::result::Result<T, Error>;
 
-/// How many fields are read of each struct and variant; empty if a part of the type could not be traced.
+/// How many fields of each struct and variant are read; empty if a part of the type could not be traced.
 pub(super) struct Fields(pub Vec<(Name, usize)>);
 
 impl Fields {
-    /// Whether as many fields were written as are read. Two structs may share a name: then any number that one of them
-    /// reads is right.
+    /// Returns an error unless as many fields are written as are read. If two structs have the same name, each number
+    /// that one of them reads is accepted.
     fn check(&self, name: Name, written: usize) -> Result {
         let mut counts = self.0.iter().filter(|(of, _)| *of == name).map(|(_, count)| *count).peekable();
         let Some(&read) = counts.peek() else { return Ok(()) };
@@ -28,7 +28,7 @@ impl Fields {
     }
 }
 
-/// One walk through a value, which compares its fields with those that are read.
+/// One walk through a value. It compares the fields that are written with those that are read.
 #[derive(Clone, Copy)]
 pub(super) struct Walk<'s>(pub &'s Fields);
 
@@ -47,7 +47,7 @@ impl<'s> Walk<'s> {
     }
 }
 
-/// Methods for values without parts.
+/// Methods for values that have no parts.
 macro_rules! leaves {
     ($($method:ident($($kind:ty),*);)*) => {$(
         #[inline]
@@ -152,7 +152,7 @@ impl<'s> Serializer for Walk<'s> {
     }
 }
 
-/// The parts of a struct or a variant, or of a sequence, a tuple or a map, which have no name.
+/// The parts of a struct or a variant, which have a name; or those of a sequence, a tuple or a map, which have none.
 pub(super) struct Parts<'s> {
     walk: Walk<'s>,
     name: Option<Name>,
@@ -181,12 +181,12 @@ impl Parts<'_> {
     }
 }
 
-/// A struct, or a variant of an enum, as people write it.
+/// The name of a struct, or of a variant of an enum, as it is written in Rust.
 fn shown((name, variant): Name) -> String {
     variant.map_or_else(|| name.to_owned(), |variant| format!("{name}::{variant}"))
 }
 
-/// The traits for values with parts; some may skip fields.
+/// Implements the traits for values with parts, some of which may skip fields.
 macro_rules! parts {
     ($($name:ident $(may $skip:ident)? { $($method:ident($($field:ty)?);)* })*) => {$(
         impl $name for Parts<'_> {

@@ -1,4 +1,4 @@
-//! The store of a created value for a caller that wants the item, too.
+//! Storing a created value for a caller that also wants the item.
 
 use super::{Claim, Stored, Storing};
 use crate::api::create::created::Created;
@@ -12,8 +12,9 @@ use crate::file::AttachedFile;
 use crate::store::record::Metadata;
 
 impl Claim {
-    /// [`store_with`](Self::store_with) that also returns the value as an item: the one that is stored, or, with
-    /// `Stamp(0)`, the one that would have been. There is an item even with an error, because the caller has its value.
+    /// [`store_with`](Self::store_with) that also returns the value as an item. If the value is not stored, the item
+    /// has the flags and times that it would have had, and `Stamp(0)`. There is an item even with an error, because the
+    /// caller has its value.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -29,7 +30,7 @@ impl Claim {
     /// ```
     ///
     /// # Errors
-    /// The second value has those of [`store`](Self::store).
+    /// The second value is an error of [`store`](Self::store).
     pub fn store_as_item(self, made: Created) -> (Item, Result<Stored>) {
         let (opened, mut locks) = (self.0.opened.clone(), Patience::of_thread(self.0.lock_wait));
         let (times, prepared) = self.prepare_item(&made);
@@ -43,12 +44,12 @@ impl Claim {
         item_of(&opened, made.into_value(), times, stored)
     }
 
-    /// [`store_as_item`](Self::store_as_item) without waiting for the lock of the key's stripe, as
+    /// [`store_as_item`](Self::store_as_item) that does not wait for the lock of the key's stripe, like
     /// [`try_store`](Self::try_store). The item has a copy of the value.
     ///
     /// # Errors
-    /// The claim, still held, while another caller has the lock. Within `Ok`: the errors of [`store`](Self::store) but
-    /// `Busy`.
+    /// The outer error is the claim, still held: another caller holds the stripe's lock. The inner one is an error of
+    /// [`store`](Self::store) other than `Busy`.
     pub fn try_store_as_item(self, made: &Created) -> std::result::Result<(Item, Result<Stored>), Self> {
         let opened = self.0.opened.clone();
         let (times, prepared) = self.prepare_item(made);
@@ -62,7 +63,7 @@ impl Claim {
         Ok(item_of(&opened, made.value().to_vec(), times, stored))
     }
 
-    /// [`store_as_item`](Self::store_as_item) for a task of tokio, as [`store_as_task`](Self::store_as_task).
+    /// [`store_as_item`](Self::store_as_item) for a tokio task, like [`store_as_task`](Self::store_as_task).
     #[cfg(feature = "tokio")]
     pub(in crate::api) async fn store_as_item_of_task(
         self,
@@ -81,7 +82,7 @@ impl Claim {
         item_of(&opened, made.into_value(), times, stored)
     }
 
-    /// [`prepare`](Self::prepare), and the expiry and the metadata that the value has, stored or not.
+    /// [`prepare`](Self::prepare), and the expiry and metadata of the value, whether or not it is stored.
     fn prepare_item(self, made: &Created) -> ((u64, Metadata), std::result::Result<Storing<'_>, Stored>) {
         let (opened, defaults, set) = (self.0.opened.clone(), self.0.defaults, self.0.how.set);
         match self.prepare(Some(made.parts())) {
@@ -91,7 +92,7 @@ impl Claim {
     }
 }
 
-/// A created value as an item: the one that is stored, or would have been.
+/// A created value as an item, with the times that it is stored with, or would have been.
 fn item_of(
     opened: &AttachedFile,
     value: Vec<u8>,
