@@ -36,7 +36,8 @@ impl Cache {
     /// whether the old key had an item. An item that the new key had is replaced.
     ///
     /// For a moment both keys have the value. If another caller writes the old key meanwhile, its new value stays
-    /// there.
+    /// there. If another caller deletes the old key meanwhile, the new key has the value all the same, as if the item
+    /// had been moved before.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -18,7 +18,7 @@ use crate::store::record::Head;
 impl Cache {
     /// The value of a stored key, if this caller uses it as it is.
     pub(super) fn value_at_hand(&self, key: &[u8], how: &CreateOptions, in_background: bool) -> Option<Vec<u8>> {
-        if how.asks_for_age() {
+        if how.judges_age() {
             return None;
         }
         self.glance(key, AtHand, |opened, key, found| is_enough(opened, key, found, in_background))
@@ -30,7 +30,7 @@ impl Cache {
         keys: &[K],
         how: &CreateOptions,
     ) -> Vec<Option<Vec<u8>>> {
-        if how.asks_for_age() {
+        if how.judges_age() {
             return vec![None; keys.len()];
         }
         let mut values = Vec::with_capacity(keys.len());
@@ -53,7 +53,7 @@ impl Cache {
         form: Option<Form>,
         in_background: bool,
     ) -> Option<Lookup> {
-        if how.asks_for_age() {
+        if how.judges_age() {
             return None;
         }
         let want = TryWhole::<false>(&self.file.time);

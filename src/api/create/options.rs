@@ -268,7 +268,6 @@ impl CreateOptions {
     }
 
     /// Whether this caller judges a value by its age or the cost of its creation, and not only by whether it is stale.
-    #[cfg(feature = "typed")]
     pub(crate) fn judges_age(&self) -> bool {
         self.max_age.is_some() || self.max_fresh_age.is_some() || self.early_refresh.is_some()
     }
@@ -293,11 +292,6 @@ impl CreateOptions {
     /// The options of a call that needs a value and refreshes a stale one in the background.
     pub(crate) fn for_refresh(&self) -> Self {
         self.for_value().background(true)
-    }
-
-    /// Whether this caller's use of a value depends on the value's age, or on the cost of its creation.
-    pub(super) fn asks_for_age(&self) -> bool {
-        self.max_age.is_some() || self.max_fresh_age.is_some() || self.early_refresh.is_some()
     }
 
     /// # Errors
