@@ -3,18 +3,18 @@
  *
  *  @section conventions Conventions
  *
- *  - **Results.** A negative result is an error, 0 (#KENNEL_NONE) means "nothing": a miss, not had, not stored. A positive
- *    result means "done". A miss is never an error. A number that an error has once been given keeps its meaning; treat
+ *  - **Results.** A negative result is an error. 0 (#KENNEL_NONE) means "nothing": a miss, not had, not stored. A
+ *    positive result means "done". A miss is never an error. The number of an error never changes its meaning. Treat
  *    negative numbers that you do not know as errors, too.
  *  - **Text.** kennel_last_error() describes the last failure of the calling thread.
- *  - **Memory.** What a function hands out in new memory is freed by kennel_free(). It comes from malloc, and has one zero
- *    byte behind the value. Memory that you pass in is not kept. Out parameters are written on every return: on an error and
- *    on #KENNEL_NONE with NULL or 0, if the function's description does not say otherwise.
+ *  - **Memory.** Free new memory that a function returns with kennel_free(). It comes from malloc, and has one zero
+ *    byte behind the value. The library keeps no pointer to memory that you pass in. Out parameters are written on
+ *    every return: on an error and on #KENNEL_NONE with NULL or 0, unless the function's description says otherwise.
  *  - **Keys and values** are bytes with a length; zero bytes are allowed. With a length of 0 the pointer may be NULL. A key
  *    has at most 65535 bytes.
- *  - **Threads.** Threads may share a handle, and call any function at any time, except that nobody may use a handle during
- *    or after its kennel_close(). Claims, locks, requests and listings may be used by any thread, not only by the one that
- *    got them.
+ *  - **Threads.** Threads may share a handle, and call any function at any time, except that no thread may use a handle
+ *    during or after its kennel_close(). Claims, locks, requests and listings may be used by any thread, not only by
+ *    the one that got them.
  *  - **fork.** A child may go on using an inherited handle, and may close it. Claims, locks and requests stay the parent's:
  *    in the child, ending one does nothing.
  *  - **Errors that many functions return**, which their descriptions call "errors of a write": #KENNEL_E_BUSY if another
@@ -48,14 +48,14 @@ typedef uint64_t kennel_claim;
 /** The lock of a key: a number like a claim's. */
 typedef uint64_t kennel_key_lock;
 
-/** The request of a claim: a number like a claim's. */
+/** A request for a claim, by kennel_ask(): a number like a claim's. */
 typedef uint64_t kennel_request;
 
 /** A listing of items: a number like a claim's. */
 typedef uint64_t kennel_listing;
 
-/** Returns memory for a value of @p len bytes, or NULL if there is none. It must not unwind or jump out of the call. It may
- *  use the cache. */
+/** Returns memory for a value of @p len bytes, or NULL if there is none. The function must not unwind or jump out of
+ *  the call. It may use the cache. */
 typedef void *(*kennel_room)(void *ctx, size_t len);
 
 /** @name Results */
@@ -72,17 +72,17 @@ typedef void *(*kennel_room)(void *ctx, size_t len);
 #define KENNEL_E_MISMATCH (-5)            /**< The file differs from the options (#KENNEL_SAME_SIZES). */
 #define KENNEL_E_LOCKS_LOST (-6)          /**< The lock files that belong to the cache file are gone. */
 #define KENNEL_E_LEASE_REFUSED (-7)       /**< Lock strategy "lease" is not safe on this file system. */
-#define KENNEL_E_UNKNOWN_STRATEGY (-8)    /**< The file's lock strategy is not one of this library. */
+#define KENNEL_E_UNKNOWN_STRATEGY (-8)    /**< This library does not have the file's lock strategy. */
 #define KENNEL_E_OPEN_ELSEWHERE (-9)      /**< Lock strategy "process": the file is open already. */
 #define KENNEL_E_NOT_TRUSTED (-10)        /**< Another user could have written the file (#KENNEL_TRUST). */
 #define KENNEL_E_NETWORK_FILESYSTEM (-11) /**< A network file system (#KENNEL_ALLOW_NETWORK). */
 #define KENNEL_E_NO_SPACE (-12)           /**< The file system has no room for the file. */
-#define KENNEL_E_SEATS_FULL (-13)         /**< As many processes as the file has seats have it open. */
+#define KENNEL_E_SEATS_FULL (-13)         /**< Processes that have the file open hold all its seats. */
 #define KENNEL_E_BAD_OPTION (-14)         /**< An argument or option is invalid. */
 #define KENNEL_E_KEY_TOO_LONG (-15)       /**< The key is too long. */
 #define KENNEL_E_TOO_LARGE (-16)          /**< The item is too large for this file. */
 #define KENNEL_E_NOT_A_NUMBER (-17)       /**< The value is not a number in decimal digits. */
-#define KENNEL_E_OVERFLOW (-18)           /**< The number would be below 0 or above 2^64 - 1; it is as it was. */
+#define KENNEL_E_OVERFLOW (-18)           /**< The number would be below 0 or above 2^64 - 1; it is unchanged. */
 #define KENNEL_E_BUSY (-19)               /**< The stripe stayed locked for too long; nothing was written. */
 #define KENNEL_E_TIMED_OUT (-20)          /**< Another caller still creates the value. */
 #define KENNEL_E_OWN_CLAIM (-21)          /**< The owner has claimed the key already. */
@@ -90,18 +90,18 @@ typedef void *(*kennel_room)(void *ctx, size_t len);
 #define KENNEL_E_CODEC (-23)              /**< A typed value cannot be read; no function of this header returns it. */
 #define KENNEL_E_READ_ONLY (-24)          /**< The cache was opened with #KENNEL_READ_ONLY. */
 #define KENNEL_E_NO_MEMORY (-25)          /**< There is no memory for the value. */
-#define KENNEL_E_BUFFER_TOO_SMALL (-26)   /**< The buffer is too small; the length is told. */
+#define KENNEL_E_BUFFER_TOO_SMALL (-26)   /**< The buffer is too small; the length is written. */
 #define KENNEL_E_NOT_RESIZED (-27)        /**< A resize was refused; no function of this header returns it. */
 #define KENNEL_E_TOO_MANY_TAGS (-28)      /**< A value has more tags than a file can keep. */
 #define KENNEL_E_RESTING (-29)            /**< Creations of the key failed; the next may begin only later. */
-#define KENNEL_E_FAILED_ELSEWHERE (-30)   /**< Another's creation of the key failed; no function of this header returns it. */
+#define KENNEL_E_FAILED_ELSEWHERE (-30)   /**< Another caller's creation failed; no function here returns it. */
 #define KENNEL_E_BAD_HANDLE (-90)         /**< The cache is NULL; or no such claim, lock, request or listing. */
 #define KENNEL_E_NO_HANDLE (-91)          /**< The process holds 4096 claims, locks, requests and listings. */
 #define KENNEL_E_PANIC (-99)              /**< A defect in Kennel. */
 /**@}*/
 
 /** @name Times
- *  A time to live is in milliseconds. 0 is the default of the namespace, or no end if it has none. */
+ *  A time to live is in milliseconds. 0 is the default of the namespace, or no end if the namespace has no default. */
 /**@{*/
 #define KENNEL_NEVER (-1)   /**< A time to live without an end, whatever the namespace's default is. */
 #define KENNEL_FOREVER (-1) /**< A wait without a limit. */
@@ -131,14 +131,14 @@ typedef struct kennel_pair {
 #define KENNEL_TRUST 8u          /**< Open a file that another user could have written. */
 #define KENNEL_ALLOW_NETWORK 16u /**< Use a file on a network file system. */
 #define KENNEL_SAME_SIZES 32u    /**< Refuse a file that differs from these options. Without this it is used as it is. */
-#define KENNEL_LARGE_PAGES 64u   /**< Large pages also where the file system gives none by itself, and on disks. */
-#define KENNEL_SMALL_PAGES 128u  /**< No large pages. */
-/** A new file counts the hits and misses of each namespace. Without this and the next bit it does if that takes at most a
- *  fiftieth of its capacity. */
+#define KENNEL_LARGE_PAGES 64u   /**< Use large pages even if the file system gives none by itself, and on disks. */
+#define KENNEL_SMALL_PAGES 128u  /**< Use no large pages. */
+/** A new file counts the hits and misses of each namespace. Without this bit and the next one, it does so if the
+ *  counters take at most a fiftieth of its capacity. */
 #define KENNEL_NAMESPACE_READS 256u
 #define KENNEL_NO_NAMESPACE_READS 512u /**< A new file does not count them. */
-/** A new file has room for samples of what is read, for "kennel advise" and "kennel top --tap". Without this and the next bit
- *  it has if that takes little of its capacity. */
+/** A new file has room for samples of what is read, for "kennel advise" and "kennel top --tap". Without this bit and
+ *  the next one, it has room for them if they take little of its capacity. */
 #define KENNEL_SAMPLES 1024u
 #define KENNEL_NO_SAMPLES 2048u /**< A new file has no room for samples. */
 #define KENNEL_NO_TAGS 4096u    /**< Values of a new file cannot bear tags. */
@@ -151,13 +151,13 @@ typedef struct kennel_options {
     uint64_t mean_item;   /**< mean bytes of a key and its value; 256 */
     int64_t lock_wait_ms; /**< how long a write waits for a stripe's lock; 5000 */
     const char *locks;    /**< lock strategy: "file", "lease", "process", "none" or "rw-file" */
-    uint32_t stripes;     /**< a power of two; by the capacity */
+    uint32_t stripes;     /**< a power of two; depends on the capacity */
     uint32_t seats;       /**< how many processes can open the file; 1024 */
     uint32_t namespaces;  /**< room for namespaces; 64 */
     uint32_t claims;      /**< keys of a stripe that can be created or locked at a time; 64 */
     uint32_t mode;        /**< permission bits of a new file; 0600 */
     uint32_t bits;        /**< #KENNEL_EXISTING and others */
-    uint32_t tags;        /**< length of the tables of tags: a power of two, the more the fewer tags share a place */
+    uint32_t tags;        /**< length of the tables of tags, a power of two; in longer ones, fewer tags share a place */
     uint32_t reserved;    /**< 0 */
 } kennel_options;
 #define KENNEL_OPTIONS_INIT { sizeof(kennel_options), 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0 }
@@ -167,16 +167,16 @@ typedef struct kennel_set_options {
     size_t size;         /**< sizeof(kennel_set_options) */
     int64_t ttl_ms;      /**< when it expires, or #KENNEL_NEVER */
     int64_t soft_ttl_ms; /**< when it becomes stale, or #KENNEL_NEVER */
-    uint32_t flags;      /**< a number of yours; other than 0 it takes 24 bytes */
+    uint32_t flags;      /**< a number of yours; if it is not 0, it takes 24 bytes */
     uint32_t reserved;   /**< 0 */
     const kennel_bytes *tags; /**< names of tags, by which kennel_invalidate_tags() finds the value; at most 16 */
-    size_t tag_count;    /**< how many they are */
+    size_t tag_count;    /**< how many tags there are */
 } kennel_set_options;
 #define KENNEL_SET_OPTIONS_INIT { sizeof(kennel_set_options), 0, 0, 0, 0, NULL, 0 }
 
 /** @name Bits of kennel_create_options */
 /**@{*/
-#define KENNEL_UNPROTECTED 1u /**< After the wait, create the value although another caller does, too. */
+#define KENNEL_UNPROTECTED 1u /**< After the wait, create the value even if another caller still creates it. */
 #define KENNEL_OR_UNCACHED 2u /**< If the cache itself fails, create the value all the same; it is not stored. */
 #define KENNEL_NEEDS_VALUE 4u /**< Treat a key that is known to have no value as a miss. */
 /**@}*/
@@ -188,11 +188,11 @@ typedef struct kennel_create_options {
     int64_t soft_ttl_ms;      /**< when it becomes stale, or #KENNEL_NEVER */
     int64_t absent_ttl_ms;    /**< how long to remember that there is no value; 0: it is not remembered */
     int64_t wait_ms;          /**< how long to wait for another creator: 30000; 0 is no wait, or #KENNEL_FOREVER */
-    int64_t claim_max_age_ms; /**< when others may take a claim over although its owner lives; 0: 5 minutes */
+    int64_t claim_max_age_ms; /**< after how long others may take over a live owner's claim; 0: 5 minutes */
     uint32_t flags;           /**< a number of yours */
     uint32_t bits;            /**< #KENNEL_UNPROTECTED and others */
     const kennel_bytes *tags; /**< names of tags of the created value; at most 16 */
-    size_t tag_count;         /**< how many they are */
+    size_t tag_count;         /**< how many tags there are */
 } kennel_create_options;
 #define KENNEL_CREATE_OPTIONS_INIT { sizeof(kennel_create_options), 0, 0, 0, 30000, 0, 0, 0, NULL, 0 }
 
@@ -217,23 +217,24 @@ const char *kennel_version(void);
  *  @return a text that stays valid until the next failure of a function in this thread; "" before the first one */
 const char *kennel_last_error(void);
 
-/** @brief The calling thread's last failure without what to do: what was expected, and what was found. With
- *         kennel_last_advice() this is for bindings of other languages, which name what to do in their own words.
- *  @return a text as that of kennel_last_error() */
+/** @brief The text of the calling thread's last failure without the advice: what was expected, and what was found. This
+ *         is for bindings of other languages, which turn kennel_last_advice() into advice in their own terms.
+ *  @return a text that stays valid as long as that of kennel_last_error() */
 const char *kennel_last_facts(void);
 
-/** @brief The name of what to do about the calling thread's last failure, or "" if it has no name: "create",
+/** @brief The name of the advice for the calling thread's last failure, or "" if there is none: "create",
  *         "open-or-destroy", "other-path", "other-path-or-remove", "replace-lost", "destroy-and-create", "on-mismatch",
  *         "restore-locks", "not-lease", "share-handle", "trust", "local-files", "more-seats", "larger-items",
  *         "wait-longer", "not-within" or "more-namespaces". Later versions have more names.
- *  @return a text as that of kennel_last_error() */
+ *  @return a text that stays valid as long as that of kennel_last_error() */
 const char *kennel_last_advice(void);
 
-/** @brief Frees what a function of this library handed out.
- *  @param[in] memory that memory, or NULL */
+/** @brief Frees memory that a function of this library returned.
+ *  @param[in] memory the memory, or NULL */
 void kennel_free(void *memory);
 
-/** @brief Opens a cache file, or creates it if there is none. Of several processes that do so at a time, one creates it.
+/** @brief Opens a cache file, or creates it if there is none. If several processes do so at the same time,
+ *         one of them creates it.
  *  @param[in] path the file, or NULL for the default path of this user
  *  @param[in] options how, or NULL
  *  @param[out] out the handle, which kennel_close() closes
@@ -246,7 +247,7 @@ void kennel_free(void *memory);
  *          KENNEL_E_OPEN_ELSEWHERE, KENNEL_E_SEATS_FULL, KENNEL_E_LOCKS_LOST, KENNEL_E_BUSY, KENNEL_E_IO */
 int kennel_open(const char *path, const kennel_options *options, kennel **out);
 
-/** @brief Closes a handle. Claims, locks, requests and listings that were got with it stay as they are.
+/** @brief Closes a handle. Claims, locks, requests and listings that were got with it stay valid.
  *  @param[in] k the handle, or NULL. No other thread may use it. */
 void kennel_close(kennel *k);
 
@@ -269,7 +270,7 @@ int kennel_destroy_with(const char *path, const kennel_options *options);
  *         whole. All functions take such a handle.
  *  @param[in] k any handle of the file
  *  @param[in] name 1 to 128 bytes of UTF-8
- *  @param[in] ttl_ms the default time to live of values that are stored with this handle; 0: that of the file's entry
+ *  @param[in] ttl_ms the default time to live of values stored with this handle; 0: that of its entry in the file
  *  @param[out] out the handle, which kennel_close() closes
  *  @retval KENNEL_OK it is open
  *  @retval KENNEL_E_NAMESPACES_FULL; and the errors of a write */
@@ -308,9 +309,9 @@ int kennel_get(const kennel *k, const void *key, size_t n, char **value, size_t 
 /** @brief Copies the value of a key to memory that a function of yours returns, for runtimes with memory of their own.
  *  @param[in] k the cache
  *  @param[in] key,n the key
- *  @param[in] room the function. If the value changes meanwhile, it is called again: only the memory that it returned last
- *             holds the value, and after any other result than #KENNEL_OK none does. It must return that memory all the
- *             same to its owner: nobody else frees it.
+ *  @param[in] room the function. If the value changes meanwhile, the function is called again. Only the memory that it
+ *             returned last holds the value, and only after #KENNEL_OK. Free all of this memory yourself, whatever the
+ *             result is: this library does not.
  *  @param[in] ctx is passed to @p room
  *  @retval KENNEL_OK the value is in the memory that @p room returned last
  *  @retval KENNEL_NONE a miss
@@ -347,13 +348,13 @@ int kennel_get_item_into(const kennel *k, const void *key, size_t n, void *buf, 
  *  @retval KENNEL_E_NO_MEMORY @p room returned NULL */
 int kennel_get_item_with(const kennel *k, const void *key, size_t n, kennel_room room, void *ctx, kennel_item *item);
 
-/** @brief Copies the values of many keys to one piece of new memory. Where they are not in the processor's caches, this is
- *         faster than as many kennel_get_item(): the memory of the next keys is fetched while one value is copied.
+/** @brief Copies the values of many keys to one piece of new memory. If they are not in the processor's caches, this is
+ *         faster than a kennel_get_item() for each: the memory of the next keys is fetched while one value is copied.
  *  @param[in] k the cache
  *  @param[in] keys,count the keys
  *  @param[out] values @p count pointers: each value, with one zero byte behind it, or NULL for a miss
  *  @param[in,out] items @p count items, each begun with #KENNEL_ITEM_INIT: what the cache knows of each value; or NULL
- *  @param[out] memory what all values lie in, which kennel_free() frees
+ *  @param[out] memory the memory of all values, which kennel_free() frees
  *  @retval KENNEL_OK at least one is there
  *  @retval KENNEL_NONE all are misses
  *  @retval KENNEL_E_NO_MEMORY nothing is handed out */
@@ -387,8 +388,8 @@ int kennel_set(const kennel *k, const void *key, size_t n, const void *value, si
 int kennel_set_with(const kennel *k, const void *key, size_t n, const void *value, size_t len,
                     const kennel_set_options *how, uint64_t *stamp);
 
-/** @brief Stores many values, one by one, in their order. This is faster than as many kennel_set_with(), most of all for
- *         pairs of the same flags in a row.
+/** @brief Stores many values, one by one, in their order. This is faster than a kennel_set_with() for each, most of all
+ *         for consecutive pairs with the same flags.
  *  @param[in] k the cache
  *  @param[in] pairs,count keys, values and flags
  *  @param[in] how options of all of them, or NULL
@@ -487,7 +488,8 @@ int kennel_incr(const kennel *k, const void *key, size_t n, uint64_t delta, uint
  *  @retval KENNEL_E_NOT_A_NUMBER, KENNEL_E_OVERFLOW; and the errors of a write */
 int kennel_decr(const kennel *k, const void *key, size_t n, uint64_t delta, uint64_t *number);
 
-/** @brief Adds to a number, or stores a first one if the key has no value, at once: no other caller's number is lost.
+/** @brief Adds to a number, or stores a first one if the key has no value, in one step: no other caller's change
+ *         is lost.
  *  @param[in] k the cache
  *  @param[in] key,n the key
  *  @param[in] delta what to add to a number that is there
@@ -512,7 +514,8 @@ int kennel_decr_or(const kennel *k, const void *key, size_t n, uint64_t delta, u
                    const kennel_set_options *how, uint64_t *number);
 
 /** @brief Gets the value of a key, or the right to create it. Of all callers in all processes one gets that right; the others
- *         wait for its value, or get the stale one. Each call is an owner of its own, whatever thread makes it.
+ *         wait for its value, or get the stale one. Each call is an owner of its own, whichever thread makes
+ *         it.
  *
  *  If the owner of a claim dies, a waiting caller gets the claim within a second.
  *  @param[in] k the cache
@@ -539,7 +542,7 @@ int kennel_begin(const kennel *k, const void *key, size_t n, const kennel_create
 int kennel_begin_item(const kennel *k, const void *key, size_t n, const kennel_create_options *how, char **value,
                       kennel_item *item, kennel_claim *claim);
 
-/** @brief Begins a kennel_begin() that never waits, for event loops: kennel_poll() asks for its answer.
+/** @brief Begins a kennel_begin() that never waits, for event loops: call kennel_poll() for its answer.
  *  @param[in] k the cache
  *  @param[in] key,n the key
  *  @param[in] how options, or NULL; wait_ms begins now
@@ -570,7 +573,7 @@ int kennel_poll_item(kennel_request request, char **value, kennel_item *item, ke
  *  @retval KENNEL_E_BAD_HANDLE it had ended before */
 int kennel_withdraw(kennel_request request);
 
-/** @brief Stores a created value, ends the claim, and wakes those who wait.
+/** @brief Stores a created value, ends the claim, and wakes the callers that wait.
  *  @param[in] claim the claim. It ends, whatever the result is.
  *  @param[in] value,len the value
  *  @retval KENNEL_OK it is stored
@@ -591,7 +594,7 @@ int kennel_complete_with(kennel_claim claim, const void *value, size_t len, cons
  *  @param[in] claim the claim
  *  @param[in] value,len the value
  *  @param[in] how options, or NULL
- *  @retval KENNEL_WAIT a lock is taken, and the claim still held: try again
+ *  @retval KENNEL_WAIT another caller holds the lock; the claim is still held: try again
  *  @retval "as kennel_complete()" */
 int kennel_try_complete(kennel_claim claim, const void *value, size_t len, const kennel_set_options *how);
 
@@ -614,15 +617,15 @@ int kennel_refuse(kennel_claim claim);
  *  @retval KENNEL_E_BAD_HANDLE it had ended before */
 int kennel_fail(kennel_claim claim);
 
-/** @brief Locks a key against all that lock or create it, in all processes. Its value can be read and written. The lock of a
- *         process that dies ends within a second.
+/** @brief Locks a key against all callers that lock or create it, in all processes. Its value can be read and written.
+ *         The lock of a process that dies ends within a second.
  *  @param[in] k the cache
  *  @param[in] key,n the key
  *  @param[in] wait_ms how long to wait; 0 is no wait, or #KENNEL_FOREVER
- *  @param[in] max_age_ms when others may take the lock over although its owner lives; 0: never
+ *  @param[in] max_age_ms after how long others may take the lock over although its owner is alive; 0: never
  *  @param[out] lock the lock, which kennel_unlock() releases
  *  @retval KENNEL_OK the key is locked
- *  @retval KENNEL_NONE another has it, after wait_ms
+ *  @retval KENNEL_NONE another caller still has it after wait_ms
  *  @retval KENNEL_E_NO_HANDLE; and the errors of a write */
 int kennel_lock(const kennel *k, const void *key, size_t n, int64_t wait_ms, int64_t max_age_ms,
                 kennel_key_lock *lock);
@@ -630,15 +633,15 @@ int kennel_lock(const kennel *k, const void *key, size_t n, int64_t wait_ms, int
 /** @brief Releases a lock.
  *  @param[in] lock the lock
  *  @retval KENNEL_OK it is released
- *  @retval KENNEL_NONE it excluded nobody any more: it passed its age, or its file was replaced
+ *  @retval KENNEL_NONE it was not exclusive any more: it was older than max_age_ms, or its file was replaced
  *  @retval KENNEL_E_BAD_HANDLE it was released before */
 int kennel_unlock(kennel_key_lock lock);
 
-/** @brief Tells whether somebody creates or locks a key at this moment.
+/** @brief Tells whether a caller creates or locks a key at this moment.
  *  @param[in] k the cache
  *  @param[in] key,n the key
- *  @retval KENNEL_OK somebody does
- *  @retval KENNEL_NONE nobody does */
+ *  @retval KENNEL_OK a caller does
+ *  @retval KENNEL_NONE no caller does */
 int kennel_is_claimed(const kennel *k, const void *key, size_t n);
 
 /** @brief Begins to list the items of a cache. Nothing is locked, and reading the list does not count as a use of the keys.
@@ -674,8 +677,8 @@ int kennel_end_list(kennel_listing listing);
  *  @retval "errors of a write" */
 int kennel_invalidate(const kennel *k, int soft);
 
-/** @brief Invalidates the values that bear one of some tags, in whatever namespace, for all processes, in the same short time
- *         for any number of values.
+/** @brief Invalidates the values that bear at least one of these tags, in any namespace, for all processes, in the same
+ *         short time for any number of values.
  *  @param[in] k the cache
  *  @param[in] tags,count the names of the tags
  *  @param[in] soft 0: the values are gone; else they are stale

@@ -33,8 +33,8 @@ impl FileArgs {
     }
 }
 
-/// Opens a file for reading values: read-only, unless it is from before a restart of the machine or a copy. No process
-/// can read such a file until one opens it for writing.
+/// Opens a file for reading values: read-only, unless it is a copy, or from before a restart of the machine. No process
+/// can read such a file until a process opens it for writing.
 pub fn open_to_read(options: &Options, path: &Path) -> kennel::Result<Cache> {
     let cache = options.open_read_only(path)?;
     if !cache.awaits_writer() {
@@ -53,7 +53,7 @@ pub fn open_to_read(options: &Options, path: &Path) -> kennel::Result<Cache> {
 /// Describes a file that must be opened for writing before it can be read.
 pub const OF_BEFORE: &str = "from before a restart of the machine, or a copy";
 
-/// The cache file of a command that has a default file, because it cannot damage a wrong one.
+/// The cache file of a command that has a default file, because the command cannot damage a wrong file.
 #[derive(Args)]
 pub struct OptionalFileArgs {
     /// The cache file. The default is the first that exists of kennel.cache in the user's runtime directory and
@@ -166,8 +166,8 @@ pub struct NamespaceArgs {
 }
 
 impl NamespaceArgs {
-    /// The handle to work with. `None`: the file has no such namespace, which this has reported. To name a namespace would
-    /// add it, and a slip of the finger should add none.
+    /// The handle to work with. `None`: the file has no such namespace, which this has reported. Opening a namespace
+    /// would add it, and a typing error must not add one.
     pub fn find(&self, cache: Cache) -> kennel::Result<Option<Cache>> {
         match &self.namespace {
             Some(name) => find_namespace(&cache, name),

@@ -8,7 +8,7 @@
 /// Defines a function of the C library that calls the function of the same name in the crate.
 macro_rules! define {
     ($($name:ident($($argument:ident),+);)*) => {$(
-        // SAFETY: it takes and returns what the C library's function of this name does, and means the same.
+        // SAFETY: it has the signature and the meaning of the C library's function of this name.
         #[unsafe(no_mangle)]
         extern "C" fn $name($($argument: f64),+) -> f64 {
             libm::$name($($argument),+)

@@ -167,7 +167,7 @@ pub fn with_spinner<T>(message: &'static str, work: impl FnOnce() -> T) -> T {
 
 /// Writes `kennel: MESSAGE` to standard error.
 pub fn warn(message: &str) {
-    // If standard error is closed as well, nobody can be told.
+    // If standard error is closed as well, the message is lost.
     let _ = writeln!(io::stderr(), "kennel: {message}");
 }
 

@@ -6,9 +6,10 @@ use std::time::SystemTime;
 use kennel::{Cache, Entry};
 use serde::Serialize;
 
-/// The bounds of the sizes of values, in bytes; a last group has what is larger.
+/// The bounds of the sizes of values, in bytes; a last group has larger values.
 pub const SIZES: [u64; 7] = [64, 128, 256, 512, 1024, 2048, 4096];
-/// The bounds of the remaining lives, in seconds; the last two groups have what lives longer, and what never expires.
+/// The bounds of the remaining lives, in seconds; the last two groups have items that live longer, and items that never
+/// expire.
 pub const LIVES: [u64; 4] = [60, 600, 3600, 86_400];
 /// The most keys that are kept.
 const MOST_KEYS: usize = 256;
@@ -50,7 +51,7 @@ struct Group {
 }
 
 impl Sampled {
-    /// Looks at some buckets of a cache. The handle has no namespace.
+    /// Looks at some buckets of a cache, whose handle must have no namespace.
     pub fn of(cache: &Cache, buckets: u64) -> Self {
         let (now, mut groups) = (SystemTime::now(), BTreeMap::<Option<String>, Group>::new());
         let mut sampled = Self::default();

@@ -1,4 +1,4 @@
-//! Where a server is and as whom to talk to it: what a URL says.
+//! The address of a server and the login for it, as a URL gives them.
 
 use crate::error::{Error, Result};
 use std::fmt;
@@ -34,14 +34,14 @@ pub(crate) enum Endpoint {
 #[derive(Clone)]
 pub(crate) struct Sentinels {
     pub places: Vec<Endpoint>,
-    /// Which of them answered last.
+    /// The index of the sentinel that answered last.
     pub first: Arc<AtomicUsize>,
     pub master: String,
     /// The user and the password of the sentinels themselves.
     pub login: Option<(Option<String>, String)>,
 }
 
-/// `%` stands before the hexadecimal code of a byte.
+/// In a URL, `%` and two hexadecimal digits stand for a byte.
 const FORMS: &str = "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// with TLS, \
      unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE], or \
      redis-sentinel://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/NAME[?db=DATABASE]";
@@ -59,7 +59,7 @@ enum Form {
 }
 
 impl Address {
-    /// What a URL says.
+    /// Parses a URL.
     pub(crate) fn parse(url: &str, how: &Reach) -> Result<Self> {
         // A message never shows the URL itself, which may contain a password.
         let bad = |what: &str| Error::option("url", what, FORMS);
@@ -111,7 +111,7 @@ impl Address {
         })
     }
 
-    /// Another server, `HOST:PORT`, for the same user.
+    /// The address of another server, `HOST:PORT`, with the same login and database.
     pub(crate) fn at(&self, place: &str) -> Result<Self> {
         let parts = place.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
         let (host, port) =
@@ -121,7 +121,7 @@ impl Address {
     }
 }
 
-/// What options say about the way to a server, beside the URL.
+/// What the options say about the connection to a server, apart from the URL.
 #[derive(Clone, Default)]
 pub(crate) struct Reach {
     #[cfg(feature = "tls")]
@@ -134,15 +134,15 @@ impl Reach {
     fn tls(&self, is_encrypted: bool) -> Result<Option<crate::tls::Client>> {
         match (&self.tls, is_encrypted) {
             (None, false) => Ok(None),
-            // Nobody who gives certificates wants to send a password without them.
+            // A caller that gives certificates does not want its password sent without TLS.
             (Some(_), false) => Err(Error::option("tls", "certificates", "a URL that begins with `rediss`")),
             (tls, true) => tls.clone().unwrap_or_default().client().map(Some),
         }
     }
 }
 
-/// The nodes of a cluster that a URL names: `redis-cluster://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]`. `None`: it is
-/// the URL of a server.
+/// The nodes of a cluster that a URL names: `redis-cluster://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]`. `None`:
+/// the URL is not that of a cluster.
 pub(crate) fn nodes(url: &str, how: &Reach) -> Result<Option<Vec<Address>>> {
     let Some((scheme, rest)) = url.split_once("://") else { return Ok(None) };
     let Some(scheme) = scheme.strip_suffix("-cluster") else { return Ok(None) };

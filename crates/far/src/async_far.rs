@@ -1,8 +1,9 @@
 //! A far tier for tasks of tokio.
 //!
-//! A near value is returned without a thread. A task that waits for another caller's fill, or for another creator, holds
-//! none either. Each call to the server, and what belongs to it near, is one closure on a thread for blocking work, which
-//! runs to its end although the task that waits for it may be dropped: no far write goes without its near deletion.
+//! A near hit needs no thread, and a task that waits for another caller's fill or for another creator holds none. Each
+//! call to the server, together with its changes to the near tier, is one closure on a thread for blocking work. The
+//! closure runs to its end even if the task that waits for it is dropped, so each write to the far tier is followed by
+//! the deletion of its near key.
 
 use crate::create::{Asked, Create, CreateError, Pauses, Turn};
 use crate::creating::check_not_own;
@@ -20,13 +21,14 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
 /// A [`Far`] for tasks of tokio, made by [`Far::to_async`]: a task holds no thread while it waits for another caller's
-/// fetch or creation. It needs the feature `tokio`, and a runtime with its clock enabled, of either kind.
+/// fetch or creation. It needs the feature `tokio`, and a runtime of either kind with its timer enabled.
 ///
-/// Each method does and returns what the method of that name does and returns on [`Far`]. A future that is dropped before
-/// it is ready leaves nothing half done: a command that was sent is executed, and its near keys are deleted; a value that
-/// was asked for is stored near; a creation ends, and the next caller tries.
+/// Each method does what the method of the same name on [`Far`] does. A future that is dropped before it is ready
+/// leaves nothing half done. A command that was sent is executed, and its near keys are deleted. A value that was
+/// requested is stored in the near tier. A creation ends, and the next caller may create.
 ///
-/// At most 32 calls of a process are with the server at a time; others wait, without a thread.
+/// In a process, a handle and its clones make at most 32 calls to the server at a time. Further calls wait without a
+/// thread.
 ///
 /// A runtime does not survive a fork. A forked child may use its copy of this handle in a runtime of its own.
 ///
@@ -229,7 +231,7 @@ fn owned(found: Vec<Found<'_>>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
 
 /// The parts of the methods above.
 impl AsyncFar {
-    /// [`Inner::look`] of a task.
+    /// [`Inner::look`] for a task.
     async fn look(&self, task: Task, key: &[u8], needs_value: bool, wait: Duration) -> Near {
         let inner = &self.far.0;
         let mut look = Look::new(inner, key, needs_value, wait);
@@ -255,7 +257,7 @@ impl AsyncFar {
     /// Runs `work` on a thread for blocking work, to its end, even if the caller's future is dropped.
     async fn block<R: Send + 'static>(&self, work: impl FnOnce(&Inner) -> Result<R> + Send + 'static) -> Result<R> {
         let turns = Arc::clone(&self.far.0.process()?.turns);
-        // Nobody closes it.
+        // The semaphore is never closed.
         let turn = turns.acquire_owned().await.ok();
         let far = self.far.clone();
         let working = spawn_blocking(move || {

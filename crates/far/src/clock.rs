@@ -1,21 +1,21 @@
-//! The host's time: one that runs on while the host is suspended, and that all processes of the host share.
+//! The host's time: a clock that all processes of the host share, and that runs on while the host is suspended.
 //!
-//! `CLOCK_BOOTTIME` of a process in a time namespace of its own is ahead of the host's by an offset, which `/proc` tells.
-//! Without `/proc`, the host's clock is assumed. Systems without that clock use `CLOCK_MONOTONIC`: after a suspend, a
-//! value may then be used for as much longer as the host was suspended.
+//! In a time namespace of its own, a process sees a `CLOCK_BOOTTIME` that is ahead of the host's by an offset, which
+//! `/proc` shows. Without `/proc`, the offset is taken to be 0. Systems without `CLOCK_BOOTTIME` use `CLOCK_MONOTONIC`,
+//! which stops while the host is suspended: a value may then be used longer by the duration of the suspend.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How long it is believed by how much wall time is ahead of the host's time. The system changes that only when somebody
-/// sets the wall clock.
+/// How long the measured difference between wall time and the host's time is used. It changes only when the wall clock
+/// is set.
 const WALL_HOLDS_US: u64 = 10_000;
 /// A measurement that takes longer was interrupted.
 const SWIFT_US: u64 = 20;
 const MOST_MEASUREMENTS: usize = 3;
 
-/// By how much wall time is ahead of the host's time, and the host time at which that was measured, in microseconds.
+/// How far wall time is ahead of the host's time, and the host time of this measurement, in microseconds.
 static WALL_AHEAD: AtomicU64 = AtomicU64::new(0);
 static WALL_MEASURED: AtomicU64 = AtomicU64::new(0);
 
@@ -31,7 +31,7 @@ impl HostClock {
         Self::of(boottime())
     }
 
-    /// The clock that runs on while the host is suspended, or without it the one that does not.
+    /// Uses the clock that runs on while the host is suspended or, without one, `CLOCK_MONOTONIC`.
     fn of(boottime: Option<ClockId>) -> Self {
         match boottime {
             Some(clock) => Self { clock, ahead: ahead("boottime") },
@@ -45,11 +45,12 @@ impl HostClock {
         (time.tv_sec * 1_000_000 + time.tv_nsec / 1_000 - self.ahead).max(0) as u64
     }
 
-    /// Wall time in milliseconds since 1970 at this host time, which is about now: so one look at one clock tells both. It
-    /// may be early by what a measurement takes, and it is not late unless the wall clock was set within ten milliseconds.
+    /// Wall time in milliseconds since 1970 at the host time `now`, which must be about the present: so a caller reads
+    /// one clock for both times. The result may be ahead of the wall clock by the duration of a measurement. It is
+    /// never behind, unless the wall clock was set in the last ten milliseconds.
     #[inline]
     pub(crate) fn wall_ms(self, now: u64) -> u64 {
-        // A time before the measurement is one of another thread, or of another time namespace after a fork.
+        // `now` is before the measurement if another thread measured, or if a fork changed the time namespace.
         if now.abs_diff(WALL_MEASURED.load(Ordering::Acquire)) > WALL_HOLDS_US {
             self.measure_wall();
         }
@@ -63,8 +64,9 @@ impl HostClock {
             let before = self.now();
             let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
             let measured = self.now();
-            // It took some of this time until the wall clock was read: values end too early rather than too late. Both
-            // clocks were cut off to microseconds.
+            // The wall clock was read some time after `before`, so the difference is too large rather than too small:
+            // values end too early rather than too late. The 2 makes up for the truncation of both clocks to
+            // microseconds.
             (measured.saturating_sub(before), wall.wrapping_sub(before).wrapping_add(2), measured)
         };
         let mut best = measure();
@@ -146,7 +148,7 @@ mod tests {
     fn a_system_without_a_clock_that_counts_suspends_has_a_time_all_the_same() {
         let (with, without) = (HostClock::new(), HostClock::of(None));
         let (a, b) = (with.now(), without.now());
-        // This host was not suspended for as long as it runs, or for longer than the test takes.
+        // A suspend puts `b` behind `a`. Only the duration of the test puts it ahead.
         assert!(b > 0 && b <= a + 10_000_000, "{a} {b}");
         assert!(without.now() >= b);
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const LARGEST_FRAME: usize = 64 << 20;
 const READ_SIZE: usize = 64 << 10;
 
-/// A connection in the tongue of RESP3.
+/// A connection that speaks RESP3.
 pub(crate) struct Connection {
     stream: Stream,
     endpoint: Endpoint,
@@ -29,7 +29,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Connects, and says nothing yet.
+    /// Connects without a login.
     pub(crate) fn dial(address: &Address, endpoint: &Endpoint, deadline: Instant) -> Result<Self> {
         let stream = Stream::connect(address, endpoint, deadline)?;
         stream.set_write_timeout(left(deadline)).map_err(lost)?;
@@ -37,7 +37,7 @@ impl Connection {
         Ok(Self { stream, endpoint: endpoint.clone(), decoder, buffer: vec![0; READ_SIZE] })
     }
 
-    /// Where it leads.
+    /// The server to which it leads.
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -99,7 +99,7 @@ impl Connection {
         self.decoder.next_value().map_err(|malformed| Error::Connection(malformed.to_string()))
     }
 
-    /// A reply, a push or a key of one that has arrived already.
+    /// The next item that has arrived already: a reply, a push, or a key of an invalidation.
     pub(crate) fn next_item(&mut self) -> Result<Option<Item<'_>>> {
         self.decoder.next_item().map_err(|malformed| Error::Connection(malformed.to_string()))
     }
@@ -112,7 +112,7 @@ impl Connection {
     }
 }
 
-/// What a server that refuses a login means.
+/// Explains a server's refusal of a login.
 fn explained(text: String) -> String {
     if text.starts_with("NOAUTH") {
         return format!("it wants a password, and the URL has none: {text}");
@@ -123,7 +123,7 @@ fn explained(text: String) -> String {
     text
 }
 
-/// The name of a command: its arguments may be secret.
+/// The name of a command, without its arguments, which may be secret.
 fn shown<A: AsRef<[u8]>>(command: &[A]) -> String {
     command.first().map(|name| String::from_utf8_lossy(name.as_ref()).into_owned()).unwrap_or_default()
 }

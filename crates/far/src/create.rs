@@ -1,8 +1,8 @@
-//! Creating what is missing: one caller of all hosts creates, the others wait.
+//! Creating missing values: one caller among all hosts creates, and the others wait.
 //!
-//! On a host the near claim of the key makes one caller of all who miss. Among hosts a *lease* does: a key of the far tier
-//! beside the created one, which holds a random token and ends by itself. The created value is stored only while the
-//! lease still has that token, so a creator that was slow does not overwrite what another has created since.
+//! On a host, the near claim of the key picks one of the callers that miss. Among hosts, a *lease* does: a key in the
+//! far tier beside the created one, which holds a random token and expires by itself. The created value is stored only
+//! while the lease still holds that token, so a slow creator does not overwrite what another has created since.
 
 use crate::creating::{Wanted, check_not_own};
 use crate::error::{Error, Result};
@@ -18,8 +18,8 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Takes the lease if nobody has it, and the value is still missing: another caller may have stored it, and ended its lease,
-/// since this one looked.
+/// Takes the lease if it is free and the value is still missing: another caller may have stored the value, and ended
+/// its lease, since this one looked.
 const TAKE: &str = "if redis.call('EXISTS', KEYS[1]) == 1 then return 2 end \
      if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end return 0";
 const LEASE_TAKEN: i64 = 1;
@@ -31,7 +31,7 @@ const STORE: &str = "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end 
 /// Ends the lease, if it is still the caller's.
 const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
-/// How often a value may come, and be gone again, between the look for it and for the lease.
+/// How often a caller looks again because the value was missing, and then was there when it asked for the lease.
 const LOOKS: usize = 3;
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
@@ -64,8 +64,8 @@ impl Create {
         self
     }
 
-    /// How long a creator keeps the others waiting. A creation that takes longer is returned to its caller and not
-    /// stored.
+    /// How long a creator keeps the others waiting. A value whose creation takes longer is returned to its caller and
+    /// not stored.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
@@ -107,11 +107,12 @@ impl<E> From<Error> for CreateError<E> {
 }
 
 impl Far {
-    /// The value of a key; if it has none, `create` makes it, once among all processes of all hosts that ask in this way.
+    /// The value of a key. If the key has none, `create` makes it, once among all processes of all hosts that call
+    /// this.
     ///
     /// # Errors
-    /// The creator's, which only its own caller gets; those of the server; [`Error::Near`] with
-    /// [`OwnClaim`](kennel::Error::OwnClaim) for a creator that asks for its own key in this way.
+    /// The creator's error, which only its own caller gets; the errors of the server; [`Error::Near`] with
+    /// [`OwnClaim`](kennel::Error::OwnClaim) if a creator calls this for its own key.
     pub fn get_or_create<E>(
         &self,
         key: impl AsRef<[u8]>,
@@ -136,8 +137,8 @@ impl Far {
     }
 
     /// The value of a key; if it has none, the right to create it, which one caller among all hosts gets.
-    /// [`get_or_create`](Self::get_or_create) is built on this. While the caller creates, it may do anything but ask in
-    /// this way for the same key: it would wait for itself.
+    /// [`get_or_create`](Self::get_or_create) is built on this. While the caller creates, it must not call this for the
+    /// same key: it would wait for itself.
     ///
     /// # Errors
     /// Those of the server; [`OwnClaim`](kennel::Error::OwnClaim) as for [`get_or_create`](Self::get_or_create).
@@ -175,7 +176,7 @@ pub enum Lookup {
     TimedOut,
 }
 
-/// A lease that is asked for, and then had.
+/// A request for a lease, and later the lease itself.
 pub(crate) struct Asked {
     far: Far,
     key: Vec<u8>,
@@ -212,7 +213,7 @@ impl Asked {
         })
     }
 
-    /// The lease is given back by a thread of this runtime, because the caller may not block.
+    /// A thread of this runtime gives the lease back, because the caller may not block.
     #[cfg(feature = "tokio")]
     pub(crate) fn in_runtime(self, runtime: tokio::runtime::Handle) -> Self {
         Self { runtime: Some(runtime), ..self }
@@ -247,17 +248,16 @@ impl Asked {
     }
 }
 
-/// The right of one caller among all hosts to create a key. Dropping it lets the next one try.
+/// The right of one caller among all hosts to create a key. Dropping it lets the next caller try.
 pub struct Creation {
-    /// `None`: the value is stored, and the lease has ended with that.
+    /// `None`: the value is stored, which ended the lease.
     asked: Option<Asked>,
-    /// A forked child has a copy, whose end means nothing.
+    /// The process that got the right. In a forked child, dropping the copy does nothing.
     process: u32,
 }
 
 impl Creation {
-    /// Stores the value, unless the lease has ended: then it returns `false`, because another caller may have stored one
-    /// since.
+    /// Stores the value. Returns `false` if the lease has ended, because another caller may have stored a value since.
     ///
     /// # Errors
     /// Those of the server.
@@ -321,7 +321,7 @@ impl Pauses {
 }
 
 impl Inner {
-    /// A key, as that of a creation.
+    /// The identity of a key among the creations in progress.
     pub(crate) fn wanted(&self, key: &[u8]) -> Wanted {
         let address = &self.settings.address;
         Wanted { server: format!("{:?} {}", address.place, address.database), key: key.to_vec() }
@@ -333,7 +333,8 @@ impl Inner {
         if self.settings.is_cluster() { key_beside(begin, key) } else { [begin, key].concat() }
     }
 
-    /// Fetches a key. A value is stored under the claim, or its near key is deleted; without a value the claim stays.
+    /// Fetches a key. A value is stored under the claim, or else the near key is deleted. Without a value, the claim is
+    /// handed back.
     fn look_far(&self, key: &[u8], claim: Option<Claim>) -> Result<(Option<Vec<u8>>, Option<Claim>)> {
         let began = claim.as_ref().and_then(Fill::begin);
         let got = self.fetch_one(key)?;

@@ -1,8 +1,9 @@
 //! The keys that a thread, or a task of tokio, is creating. A creator that asks for its own key would wait for
 //! its own lease.
 //!
-//! The engine knows the owners of its claims, but not every creation has one: not while nothing is proved, nor of a key that
-//! the near tier does not have, nor of one whose claim lies in another namespace than the caller's.
+//! The engine knows the owners of its claims, but it does not see every creation. A creation has no claim while nothing
+//! is proved, or if the near tier does not cover the key. And its claim may lie in another namespace than the one in
+//! which the caller looks.
 
 use crate::error::Result;
 use std::cell::RefCell;
@@ -16,13 +17,13 @@ pub(crate) struct Wanted {
 }
 
 thread_local! {
-    /// Creations of this thread, one within the other.
+    /// The nested creations of this thread, the innermost last.
     static OF_THREAD: RefCell<Vec<Wanted>> = const { RefCell::new(Vec::new()) };
 }
 
 #[cfg(feature = "tokio")]
 tokio::task_local! {
-    /// Creations of this task, one within the other.
+    /// The nested creations of this task, the innermost last.
     static OF_TASK: Vec<Wanted>;
 }
 

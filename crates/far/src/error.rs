@@ -42,7 +42,7 @@ pub enum Error {
     #[error("cannot reach the server: {0}")]
     Connection(String),
 
-    /// The server's answer has not the form that the command's answer has.
+    /// The server's answer does not have the form that the command's answers have.
     #[error("expected {expected} from the server, found {found}")]
     Answer {
         /// The expected form.
@@ -56,7 +56,7 @@ pub enum Error {
     #[error(transparent)]
     Near(#[from] kennel::Error),
 
-    /// The system refused something.
+    /// The operating system refused an operation.
     #[error("cannot {what}: {source}")]
     Io {
         /// What failed.
@@ -71,7 +71,7 @@ impl Error {
         Self::Option { option, given: given.into(), expected: expected.into() }
     }
 
-    /// The error once more, for another key.
+    /// A copy of the error, for another key.
     pub(crate) fn again(&self) -> Self {
         match self {
             Self::Connection(text) => Self::Connection(text.clone()),

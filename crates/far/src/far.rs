@@ -1,4 +1,4 @@
-//! The handle, and what belongs to a process: connections and a keeper.
+//! The handle, and its parts that belong to one process: connections and a keeper.
 
 use crate::cluster::{Answers, Atlas, Part, Router};
 use crate::error::{Error, Result};
@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 /// A far tier with its near tier. It is cheap to clone, and any number of threads may use it.
 ///
-/// A forked child may go on using it: it gets connections and a keeper of its own at its first call that the near tier
-/// does not answer.
+/// A forked child may go on using the handle. The child gets connections and a keeper of its own at its first call that
+/// the near tier does not answer.
 #[derive(Clone)]
 pub struct Far(pub(crate) Arc<Inner>);
 
@@ -32,7 +32,7 @@ pub(crate) struct Inner {
     pub nears: Arc<Nears>,
     is_cluster: bool,
     pub counters: Arc<Counters>,
-    /// Microseconds that fetches take, on average.
+    /// The average duration of a fetch in microseconds.
     fetch_us: AtomicU64,
     /// The generation of the near tier of a single master for which connections were last renewed.
     generation: AtomicU64,
@@ -46,23 +46,23 @@ pub(crate) struct Inner {
 pub(crate) struct Process {
     id: u32,
     pub servers: Servers,
-    /// The turns of tasks to call the server.
+    /// Limits how many tasks call the server at a time.
     #[cfg(feature = "tokio")]
     pub turns: Arc<tokio::sync::Semaphore>,
     keeper: Option<Keeper>,
 }
 
-/// How many calls of tasks are with the server at a time.
+/// The most calls to the server that tasks make at a time.
 #[cfg(feature = "tokio")]
 const MOST_TURNS: usize = 32;
 
-/// Who is asked for data.
+/// The servers that are asked for data.
 pub(crate) enum Servers {
     One(Box<dyn Store>),
     Cluster(Router),
 }
 
-/// An answer, and the identity of the server that gave it; 0: what it says must not be stored.
+/// An answer, and the identity of the server that gave it. With the identity 0, the answer must not be stored near.
 pub(crate) struct Got {
     pub identity: u64,
     pub answer: Answer,
@@ -98,7 +98,8 @@ impl Far {
     }
 
     /// How long ago the near tier was last proved to have all changes; `None` if nothing is proved. Reads use the near
-    /// tier while this is at most `max_staleness`, and this process's connections lead to the server that is proved.
+    /// tier while this is at most `max_staleness`, and this process's connections lead to the server that the proof is
+    /// about.
     ///
     /// In a cluster each master has a proof of its own, and this is the age of the oldest; see [`masters`](Far::masters).
     #[must_use]
@@ -123,14 +124,14 @@ impl Far {
         map.masters().map(of).collect()
     }
 
-    /// The seat that this process has: it tracks, or tries to. `None`: others do.
+    /// The seat that this process holds, with which it tracks or tries to. `None`: it holds no seat.
     #[must_use]
     pub fn seat(&self) -> Option<String> {
         self.0.process.load().keeper.as_ref().and_then(Keeper::seat)
     }
 
-    /// Why this process's tracker proves nothing, in words, or why it may prove too late; `None` while all is well, or it
-    /// waits for a seat.
+    /// Why this process's tracker proves nothing, or may prove too late, as text. `None` while all is well, or while
+    /// the process waits for a seat.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         let of_tracker = self.0.process.load().keeper.as_ref().and_then(Keeper::problem);
@@ -149,7 +150,7 @@ impl Far {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Master {
-    /// What the cluster calls it.
+    /// Its id in the cluster.
     pub id: String,
     /// Where it is.
     pub address: String,
@@ -187,8 +188,8 @@ impl Process {
 }
 
 impl Inner {
-    /// What belongs to this process. A forked child gets its own; the parent's is left as it is, since its locks may be
-    /// held by threads that the child does not have.
+    /// The parts that belong to this process. A forked child gets its own. It leaves the parent's as they are, since
+    /// threads that the child does not have may hold their locks.
     pub(crate) fn process(&self) -> Result<Arc<Process>> {
         let process = self.process.load_full();
         if process.id == std::process::id() {
@@ -201,14 +202,14 @@ impl Inner {
         Ok(if found.id == std::process::id() { Arc::clone(&found) } else { own })
     }
 
-    /// The near tier for a key. `None`: in a cluster, if the key's master is not known or has none.
+    /// The near tier for a key. `None`: in a cluster, the key's master is not known, or has no near tier.
     #[inline]
     pub(crate) fn near_of(&self, key: &[u8]) -> Option<&Arc<Near>> {
         if self.is_cluster { self.nears.of(key) } else { Some(&self.near) }
     }
 
-    /// Asks the far tier for the values of keys, and notes which servers answered and how long it took. In a cluster a master
-    /// may fail and others answer.
+    /// Asks the far tier for the values of keys, and notes which servers answered and how long it took. In a cluster,
+    /// one master may fail while others answer.
     pub(crate) fn fetch(&self, keys: &[&[u8]]) -> Result<Vec<Result<Got>>> {
         let process = self.process()?;
         let began = Instant::now();
@@ -257,7 +258,7 @@ impl Inner {
         all.into_iter().flatten().collect()
     }
 
-    /// Executes a command, once, where `beside` lies.
+    /// Executes a command once; in a cluster, at the master of the key `beside`.
     pub(crate) fn execute(&self, command: &[&[u8]], beside: Option<&[u8]>, changes: &[&[u8]]) -> Result<Value> {
         let process = self.process()?;
         match &process.servers {
@@ -277,8 +278,8 @@ impl Inner {
         }
     }
 
-    /// Uses no connection that is older than the near tier's generation: the trackers ended the one before because its
-    /// server may no longer be the master.
+    /// Renews the connections if they are older than the near tier's generation: the trackers ended the previous
+    /// generation because its server may no longer be the master.
     fn renew_for_generation(&self, store: &dyn Store) {
         let generation = self.near.proof().generation();
         if self.generation.load(Ordering::Relaxed) != generation && keeps(Rule::GenerationsRenew) {
@@ -287,8 +288,8 @@ impl Inner {
         }
     }
 
-    /// Notes the server that this process reaches; returns its identity. If the host's trackers reach another one, old
-    /// connections may be the reason, and new ones are made, once in a while.
+    /// Notes the server that this process reaches, and returns its identity. If the host's trackers reach another
+    /// server, old connections may be the reason: they are renewed, at most once a second.
     fn note_run(&self, near: &Near, run_id: &str, renew: impl FnOnce()) -> u64 {
         let identity = self.identity_of(run_id);
         near.identity.store(identity, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Rules that a test can leave out, to prove that their absence is found.
+//! Rules that a test can leave out, to show that it finds their absence.
 
 /// A rule of the far tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,21 +10,21 @@ pub enum Rule {
     FillsClaim,
     /// A value that was neither a trusted hit nor stored deletes the near key before it is returned.
     BypassesDelete,
-    /// A hit needs a proof that is not older than T.
+    /// A hit needs a proof that is not older than T, the `max_staleness`.
     HitsNeedProof,
     /// A tracker invalidates everything before it proves anything.
     JoiningFlushes,
     /// A proof is the time at which a ping was sent.
     ProofIsSending,
-    /// The proof is read before the value, and the clock after it.
+    /// The proof is read before the value, and the clock after the proof.
     ProofBeforeValue,
     /// A fill is stored only if its connection is to the run that is proved.
     FillsCheckRun,
-    /// A value expires when it does in the far tier.
+    /// A near value expires when the far value does.
     FillsExpire,
     /// A ping of a cluster compares the slots of the master.
     PingsCompareSlots,
-    /// Who is redirected changes the map.
+    /// A caller that is redirected changes the map.
     RedirectsChangeMap,
     /// A value that was stored without a proof ends T after it was asked for.
     BriefEnds,
@@ -32,11 +32,11 @@ pub enum Rule {
     NamedAreMasters,
     /// A tracker's session ends when a sentinel names another master.
     TrackersHearSentinels,
-    /// Such a session takes its proofs back.
+    /// A session that ends in this way takes its proofs back.
     MovesEndProofs,
     /// Data calls use no connection from before the proofs were taken back.
     GenerationsRenew,
-    /// A read from a master that sentinels name asks whether it is one still.
+    /// A read from a master that sentinels name asks whether the server is still a master.
     ReadsAskRole,
     /// What a tracker proves goes into the file to which it applied the changes, and into no other.
     ProofsStayInFile,
@@ -92,7 +92,7 @@ pub fn after_copy(work: impl Fn() + 'static) {
     AFTER_COPY.set(Some(Box::new(work)));
 }
 
-/// A near value was copied.
+/// Is called after a near value was copied.
 #[inline(always)]
 pub(crate) fn copied() {
     #[cfg(feature = "faults")]

@@ -1,6 +1,7 @@
-//! What keepers say in the words of a near tier: generations of proofs, and the proofs.
+//! What keepers record in the words of a near tier: generations of proofs, and the proofs.
 //!
-//! They say it of the file to which they apply changes. Its lineage tells it from a file that takes its place.
+//! A record holds for the file to which they apply changes. The file's lineage distinguishes it from a file that takes
+//! its place.
 
 use crate::error::{Error, Result};
 use crate::fault::{Rule, keeps};
@@ -8,8 +9,8 @@ use crate::near::Near;
 use crate::proof::{LAST_GENERATION, NAME, PROOF, Stamped};
 
 impl Near {
-    /// Raises a word in the file of this lineage. An error, if another file has taken its place: what the caller knows of
-    /// the former says nothing of the latter, which counts its generations anew.
+    /// Raises a word in the file of this lineage. Fails if another file has taken its place: what the caller knows
+    /// about the old file says nothing about the new one, which counts its generations anew.
     fn raise(&self, lineage: u64, index: usize, value: u64) -> Result<u64> {
         if !keeps(Rule::ProofsStayInFile) {
             return Ok(self.cache().raise_namespace_word(index, value)?);
@@ -17,7 +18,7 @@ impl Near {
         self.cache().raise_namespace_word_of(lineage, index, value)?.ok_or_else(replaced)
     }
 
-    /// An error, if another file has taken the place of the one of this lineage.
+    /// Fails if another file has taken the place of the one of this lineage.
     pub(crate) fn must_be(&self, lineage: u64) -> Result<()> {
         let is_same = self.lineage() == Some(lineage) || !keeps(Rule::ProofsStayInFile);
         is_same.then_some(()).ok_or_else(replaced)
@@ -31,7 +32,7 @@ impl Near {
         Ok(())
     }
 
-    /// The generation of an identity, if it has the current one.
+    /// The current generation, if it belongs to this identity.
     pub(crate) fn generation_of(&self, identity: u64) -> Option<u64> {
         self.proof_of(identity).map(Stamped::generation)
     }

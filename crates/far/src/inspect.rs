@@ -1,4 +1,4 @@
-//! What a near file tells without the server.
+//! What a near file shows without the server.
 
 use crate::clock::HostClock;
 use crate::cluster::Atlas;
@@ -26,7 +26,7 @@ pub struct NearTier {
     pub proof_age: Option<Duration>,
     /// The masters of a cluster, as the file knows them. Empty without a cluster.
     pub masters: Vec<Master>,
-    /// Who tracks.
+    /// The seats of its trackers.
     pub seats: Vec<Seat>,
     /// The processes with keepers that reported in the last seconds.
     pub processes: Vec<ProcessReport>,
@@ -43,17 +43,17 @@ pub struct Seat {
     pub name: &'static str,
     /// Whether a process has it.
     pub is_held: bool,
-    /// That process. `None`: it is in another process namespace.
+    /// The id of that process. `None`: no process has it, or the process is in another process namespace.
     pub pid: Option<u32>,
-    /// The tracker's connections, one to each master: their numbers, which `CLIENT LIST` shows, and the runs of the
-    /// servers.
+    /// The tracker's connections, one to each master: the number of the connection, which `CLIENT LIST` shows, and the
+    /// run of the server.
     pub connections: Vec<(i64, String)>,
-    /// Why the seat cannot be looked at.
+    /// Why the seat cannot be inspected.
     pub problem: Option<String>,
 }
 
 impl NearTier {
-    /// T, as the processes that reported have it.
+    /// T, the `max_staleness`, of the processes that reported: the longest if they differ.
     #[must_use]
     pub fn max_staleness(&self) -> Option<Duration> {
         self.processes.iter().map(|process| process.max_staleness).max()
@@ -73,7 +73,7 @@ impl NearTier {
 /// [`Error::Near`](crate::Error::Near) if the file cannot be opened.
 pub fn inspect(path: impl AsRef<Path>, options: &kennel::Options) -> Result<Vec<NearTier>> {
     let file = options.open_read_only(path)?;
-    // A cluster's parts have names that go on.
+    // The namespaces of a cluster's masters have another `:` in their names.
     let is_tier = |name: &String| {
         let rest = name.strip_prefix(TIERS);
         name != NAMESPACE && rest.is_some_and(|rest| !rest.contains(':'))

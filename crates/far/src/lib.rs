@@ -2,13 +2,13 @@
 //!
 //! Redis or Valkey is the *far tier*: the store that many hosts share, and which alone decides what a key's value is. A
 //! Kennel file is the *near tier* of a host: its processes share it, and it holds copies of string values whose keys
-//! begin with the configured prefixes. The server tells which keys change (`CLIENT TRACKING ON BCAST`), and one process
-//! of the host, the *tracker*, deletes them from the near tier.
+//! begin with the configured prefixes. The server reports which keys change (`CLIENT TRACKING ON BCAST`), and one
+//! process of the host, the *tracker*, deletes them from the near tier.
 //!
 //! A near value is used only while it is *proved* that the near tier has all changes: the tracker pings the server on
 //! the connection on which the changes come, and an answered ping proves that everything which the server had changed
-//! before the ping was sent has been applied. Readers look at that time and nothing else, so no tracker that is stopped,
-//! cut off or slow makes a read old.
+//! before the ping was sent has been applied. Readers look at that time and nothing else, so a tracker that is stopped,
+//! cut off or slow cannot make a read stale.
 //!
 //! ```no_run
 //! use kennel_far::{Expiry, Options};
@@ -22,11 +22,11 @@
 //!
 //! # What is promised
 //!
-//! * A value that [`get`](Far::get) returns was the far tier's at some moment after *start of the read less
-//!   [`max_staleness`](Options::max_staleness)*.
-//! * After a write has returned, no read of this host that begins later returns the value from before it.
+//! * A value that [`get`](Far::get) returns was the key's value in the far tier at some moment after *the start of the
+//!   read minus [`max_staleness`](Options::max_staleness)*.
+//! * After a write has returned, no read on this host that begins later returns the value from before the write.
 //! * Reads of a key on this host never go back to an older value, as long as the far tier does not.
-//! * Nobody waits for a tracker, and a near tier that fails makes no answer an error: the far tier is asked.
+//! * No call waits for a tracker. If the near tier fails, a call asks the far tier instead of failing.
 //!
 //! `docs/far-tier.md` in the repository has the rest: all options, what is not promised, and what to do when something is
 //! wrong.
@@ -88,7 +88,7 @@ pub use store::{Answer, Fetched, Reply, Store, TimeToLive};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 
-/// The examples of the pages compile.
+/// Compiles the examples of the documentation.
 #[cfg(doctest)]
 mod pages {
     #[doc = include_str!("../../../docs/far-tier.md")]

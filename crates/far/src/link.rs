@@ -1,4 +1,5 @@
-//! The protocol of the crate `redis` over a stream of ours, so that data calls reach a server as the tracker does.
+//! The protocol of the crate `redis` over this crate's own stream, so that data calls connect to a server as the
+//! tracker does.
 
 use crate::address::{Address, Endpoint};
 use crate::error::Result;
@@ -15,7 +16,7 @@ pub(crate) struct Link {
     is_open: bool,
 }
 
-/// A stream that waits `timeout` for each arrival of bytes.
+/// A stream that waits at most `timeout` for each arrival of bytes.
 struct Wire {
     stream: Stream,
     timeout: Duration,
@@ -57,13 +58,13 @@ impl Link {
         self.noted(sent)
     }
 
-    /// The next so many replies.
+    /// Receives this many replies.
     pub(crate) fn receive(&mut self, replies: usize) -> RedisResult<Vec<Value>> {
         let received = (0..replies).map(|_| self.parser.parse_value(&mut self.wire)).collect();
         self.noted(received)
     }
 
-    /// Waits so long for each arrival of bytes from now on.
+    /// Sets how long it waits for each arrival of bytes from now on.
     pub(crate) fn wait_for(&mut self, timeout: Duration) {
         self.wire.timeout = timeout;
     }
@@ -74,7 +75,7 @@ impl Link {
     }
 
     fn noted<R>(&mut self, done: RedisResult<R>) -> RedisResult<R> {
-        // What is left of an answer that was not read whole would be taken for the next.
+        // After an error, the unread rest of an answer would be taken for the next answer.
         self.is_open &= done.is_ok();
         done
     }

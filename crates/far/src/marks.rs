@@ -1,8 +1,8 @@
-//! Keys that are left out of the near tier for a while, as this process knows them.
+//! The keys that this process leaves out of the near tier for a while.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Keys whose values cannot be stored, for a second: they are fetched without a claim.
+/// Keys whose values cannot be stored. For a second, they are fetched without a claim.
 pub(crate) struct Marks([AtomicU64; MARKS]);
 
 const MARKS: usize = 1024;
@@ -35,8 +35,8 @@ impl Marks {
     }
 }
 
-/// How often values of keys were out of date before they were stored. Each word has 32 bits of the key's hash, 16 of the
-/// second, and 16 of the count; keys of one word take it from each other.
+/// How often values of keys were out of date before they were stored. Each word has 32 bits of the key's hash, 16 of
+/// the second, and 16 of the count. Keys that share a word overwrite each other's count.
 pub(crate) struct Changes([AtomicU64; MARKS]);
 
 impl Default for Changes {
@@ -46,7 +46,7 @@ impl Default for Changes {
 }
 
 impl Changes {
-    /// Counts one, at a host time; how many there were in this second.
+    /// Counts one such value at a host time, and returns the key's count in this second.
     pub(crate) fn count(&self, key: &[u8], now: u64) -> u32 {
         let hash = xxhash_rust::xxh3::xxh3_64(key);
         let second = (now / 1_000_000) & 0xffff;

@@ -1,7 +1,7 @@
-//! The way to a master: straight, or by what sentinels say.
+//! Finding a master: at a fixed address, or through sentinels.
 //!
-//! Sentinels are asked in turn, beginning with the one that answered last. What one says is verified: a server that is no
-//! master is not used, and the next sentinel is asked.
+//! Sentinels are asked in turn, beginning with the one that answered last. The server that a sentinel names is
+//! verified: if it is no master, it is not used, and the next sentinel is asked.
 
 use crate::address::{Address, Endpoint, Place, Sentinels};
 use crate::connection::Connection;
@@ -23,7 +23,8 @@ pub(crate) fn connect(address: &Address, limit: Duration) -> Result<Connection> 
     })
 }
 
-/// Calls `attempt` with the server of an address, or with what each sentinel names until one attempt succeeds.
+/// Calls `attempt` with the server of an address, or with the master that each sentinel in turn names, until an attempt
+/// succeeds.
 pub(crate) fn find<R>(
     address: &Address,
     deadline: Instant,
@@ -38,7 +39,7 @@ pub(crate) fn find<R>(
     let first = sentinels.first.load(Ordering::Relaxed);
     for i in 0..count {
         let at = (first + i) % count;
-        // The time that is left belongs to the sentinels that are left.
+        // The sentinels that are left share the time that is left.
         let turn = Instant::now() + left(deadline) / (count - i) as u32;
         let place = &sentinels.places[at];
         let found = ask(address, sentinels, place, turn).and_then(|master| {
@@ -65,7 +66,7 @@ pub(crate) fn find<R>(
     Err(Error::Connection(format!("no sentinel leads to the master {:?}: {failures}", sentinels.master)))
 }
 
-/// Asks a sentinel over a connection of its own where the master is.
+/// Asks a sentinel where the master is, over a new connection.
 fn ask(address: &Address, sentinels: &Sentinels, place: &Endpoint, deadline: Instant) -> Result<Endpoint> {
     let mut connection = greet(address, sentinels, place, deadline)?;
     named(&mut connection, sentinels, deadline)
@@ -115,7 +116,7 @@ pub(crate) fn check_master(role: &Value) -> Result<()> {
     }
 }
 
-/// An error without what it is called: the whole has a name of its own.
+/// The text of an error without the beginning that names its kind: the error that combines the texts has its own.
 fn bare(error: Error) -> String {
     match error {
         Error::Server(text) | Error::Connection(text) => text,
@@ -123,7 +124,7 @@ fn bare(error: Error) -> String {
     }
 }
 
-/// An error with the place of which it tells, once.
+/// The text of an error, preceded once by the place that it concerns.
 fn said_of(place: &Endpoint, text: &str) -> String {
     let named = format!("{place}: ");
     format!("{named}{}", text.strip_prefix(&named).unwrap_or(text))

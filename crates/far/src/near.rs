@@ -1,4 +1,4 @@
-//! The near tier: a namespace of a Kennel file, and the words that say what it is worth.
+//! The near tier: a namespace of a Kennel file, and the words that say whether its values may be used.
 
 use crate::clock::HostClock;
 use crate::error::{Error, Result};
@@ -12,22 +12,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// How long a deletion waits for a stripe. A process that holds one for longer is stopped, or as good as.
+/// How long a deletion waits for a stripe's lock. A process that holds the lock for longer is stopped, or nearly so.
 const LOCK_WAIT: Duration = Duration::from_millis(50);
 
-/// Why a near value may be returned, and so the namespace in which it lies.
+/// Why a near value may be returned. This decides the namespace in which it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Basis {
-    /// Invalidations that are proved to arrive end it.
+    /// Invalidations end it, and they are proved to arrive.
     Proved,
     /// It ends T after it was asked for.
     Brief,
 }
 
-/// What makes a near value one that may be returned.
+/// What allows a near value to be returned.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Trust {
-    /// This proof, which is of this process's server, while it is not older than T.
+    /// This proof, which is about this process's server, while it is not older than T.
     Proved(Stamped),
     /// The value ends T after it was asked for.
     Brief,
@@ -43,22 +43,22 @@ impl Trust {
     }
 }
 
-/// A namespace with copies of what one master has.
+/// A namespace with copies of one master's values.
 pub(crate) struct Near {
     /// The namespace with the words. Its values are proved; without tracking they are brief.
     cache: Cache,
-    /// Brief values beside proved ones. All masters share them.
+    /// The namespace of brief values, beside that of proved ones. All masters share it.
     brief: Option<Cache>,
     pub clock: HostClock,
     /// The identity of the server that this process last reached for its keys; 0 before that.
     pub identity: AtomicU64,
-    /// Host time at which connections to it were last renewed because another server is proved.
+    /// Host time at which connections to it were last renewed because the proof was about another server.
     pub renewed: AtomicU64,
     /// Host time at which this process's keeper last began a generation.
     pub began: AtomicU64,
     max_staleness_us: u64,
     is_tracked: bool,
-    /// A hash of what all processes of the host must agree on.
+    /// A hash of the settings on which all processes of the host must agree.
     settings: u64,
     counters: Arc<Counters>,
 }
@@ -98,7 +98,7 @@ impl Near {
         Ok(near)
     }
 
-    /// Another namespace of the file, whose name begins as this one's.
+    /// Another namespace of the file, whose name begins with this one's.
     pub(crate) fn namespace_beside(&self, name: impl Display) -> Result<Cache> {
         let own = self.cache.namespace_name().unwrap_or_default();
         Ok(self.cache.namespace(&format!("{own}:{name}"), &NamespaceOptions::new())?)
@@ -117,7 +117,7 @@ impl Near {
         })
     }
 
-    /// The numbers of which the file has parts.
+    /// The numbers of the masters for which the file has parts.
     pub(crate) fn parts(&self) -> Vec<usize> {
         let own = self.cache.namespace_name().unwrap_or_default();
         let names = self.cache.namespaces().into_iter();
@@ -134,7 +134,8 @@ impl Near {
             0 => self.cache.raise_namespace_word(SETTINGS, self.settings)?,
             found => found,
         };
-        // After a race of two first processes the higher hash stands, and the other process finds it here or later.
+        // If two processes are the first at the same time, the higher hash stays, and the other process finds it here
+        // or later.
         if (found == 0 || found == self.settings) && self.word(SETTINGS) == self.settings {
             return Ok(());
         }
@@ -156,13 +157,13 @@ impl Near {
         self.cache.namespace_word(index).unwrap_or(0)
     }
 
-    /// The proof, of whomever.
+    /// The proof, whatever identity it is about.
     #[inline]
     pub(crate) fn proof(&self) -> Stamped {
         Stamped(self.word(PROOF))
     }
 
-    /// What tells the near file from another one that takes its place. `None` while it cannot be read.
+    /// Distinguishes the near file from another one that takes its place. `None` while it cannot be read.
     pub(crate) fn lineage(&self) -> Option<u64> {
         self.cache.lineage()
     }
@@ -173,8 +174,8 @@ impl Near {
         if self.is_tracked { Basis::Proved } else { Basis::Brief }
     }
 
-    /// Whether the value that lies beside these words may be returned: then the wall time in milliseconds, which says
-    /// whether it has expired. One look at the clock, after the proof was read, serves both.
+    /// The wall time in milliseconds if the value beside these words may be returned, for the check whether it has
+    /// expired; else `None`. The clock is read once for both, after the proof was read.
     #[inline]
     pub(crate) fn vouch(&self, words: [u64; 2]) -> Option<u64> {
         let now = self.clock.now();
@@ -184,11 +185,11 @@ impl Near {
             }
             false => self.allows_brief(words, now),
         };
-        // Without the rule the proof is looked at when the value was copied.
+        // Without the rule, the proof is read after the value was copied.
         (is_trusted || !keeps(Rule::ProofBeforeValue)).then(|| self.clock.wall_ms(now))
     }
 
-    /// What may make a near value one that is returned. Read it before the value, and [test it](Self::vouches) after.
+    /// What may allow a near value to be returned. Read it before the value, and [test it](Self::vouches) afterwards.
     #[inline]
     pub(crate) fn hope(&self) -> Option<Trust> {
         match self.is_tracked {
@@ -206,13 +207,13 @@ impl Near {
         }
     }
 
-    /// In what values the caller may trust now.
+    /// Which values the caller may trust now.
     pub(crate) fn trust(&self) -> Option<Trust> {
         let hope = self.hope().filter(|trust| self.vouches(*trust));
         hope.or_else(|| (self.brief.is_some() && self.may_be_brief()).then_some(Trust::Brief))
     }
 
-    /// The proof, if it speaks of this identity. Read it before the value that it shall vouch for.
+    /// The proof, if it is about this identity. Read it before the value for which it is to vouch.
     ///
     /// The name is read each time, and after the proof: the file may have been replaced, and a new one counts its
     /// generations anew.
@@ -235,7 +236,7 @@ impl Near {
         proof.low() != 0 && proof.age(now).is_some_and(|age| age <= self.max_staleness_us)
     }
 
-    /// The age of the proof, of whomever.
+    /// The age of the proof, whatever identity it is about.
     pub(crate) fn proof_age(&self) -> Option<Duration> {
         let proof = self.proof();
         if proof.low() == 0 || !self.was_proved_within(u64::MAX) {
@@ -244,14 +245,14 @@ impl Near {
         proof.age(self.clock.now()).map(Duration::from_micros)
     }
 
-    /// Whether some identity is proved, or was within so many microseconds.
+    /// Whether some identity was proved within this many microseconds.
     pub(crate) fn was_proved_within(&self, age_us: u64) -> bool {
         let proof = self.proof();
         let is_named = Stamped(self.word(NAME)).generation() == proof.generation();
         is_named && proof.low() != 0 && proof.age(self.clock.now()).is_some_and(|age| age <= age_us)
     }
 
-    /// The values of this basis.
+    /// The namespace of the values of this basis.
     #[inline]
     pub(crate) fn of(&self, basis: Basis) -> &Cache {
         match (basis, &self.brief) {
@@ -272,7 +273,7 @@ impl Near {
         let brief = self.of(Basis::Brief);
         let Some(words) = brief.namespace_words() else { return false };
         if words[BRIEF_SETTINGS] == 0 {
-            // A new file, of which nobody has said yet what its values are.
+            // A new file, in which no process has recorded the settings of brief values yet.
             drop(brief.raise_namespace_word(BRIEF_SETTINGS, self.settings));
             return false;
         }
@@ -284,13 +285,13 @@ impl Near {
         words[BRIEF_SETTINGS] == self.settings && words[REST] <= now
     }
 
-    /// The right to fill a key, or what is known of it.
+    /// The right to fill a key, or what is known about it.
     pub(crate) fn claim(&self, key: &[u8], wait: Wait, how: &Claims) -> kennel::Result<Lookup> {
         self.of(how.basis).claim(key, &how.options(wait))
     }
 
-    /// [`claim`](Self::claim) for a task of tokio, which holds no thread while it waits. It waits for the stripe's lock for
-    /// as long as for the fetch: a thousand tasks that give up the lock would all ask the server.
+    /// [`claim`](Self::claim) for a task of tokio, which holds no thread while it waits. It waits for the stripe's lock
+    /// as long as for the fetch: if a thousand tasks gave up on the lock, all of them would ask the server.
     #[cfg(feature = "tokio")]
     pub(crate) async fn claim_as(
         &self,
@@ -311,15 +312,16 @@ impl Near {
         drop(self.cache.set_with(key, value, &kennel::SetOptions::new().expiry(expiry)));
     }
 
-    /// Ends the brief value of a key, and every such fill of it that has begun.
+    /// Ends the brief value of a key, and voids every fill of a brief value for it that has begun.
     pub(crate) fn delete_brief(&self, key: &[u8]) {
         if let Some(brief) = &self.brief {
             self.delete_in(Basis::Brief, brief, key);
         }
     }
 
-    /// Ends whatever the near tier says of a key, and every fill of it that has begun. If the stripe cannot be locked,
-    /// everything is invalidated, for which no stripe is locked; if that fails, all proofs are taken back.
+    /// Removes what the near tier has for a key, and voids every fill of it that has begun. If the stripe cannot be
+    /// locked, the whole namespace is invalidated, for which no stripe is locked. If that fails, all proofs are taken
+    /// back, or brief values rest.
     pub(crate) fn delete(&self, key: &[u8]) {
         self.namespaces().for_each(|(basis, cache)| self.delete_in(basis, cache, key));
     }
@@ -332,9 +334,9 @@ impl Near {
         }
     }
 
-    /// Ends whatever the near tier says of a key, where it does not say that the key has this value; and every fill of it
-    /// that has begun, for that may have fetched an older value. A near value that is the same may stay: it came by a
-    /// fill that has ended, and while it stands nobody has begun another. Values of one basis may be left as they are.
+    /// [`delete`](Self::delete), except where the near value is `value`, and except for values of the basis `except`. A
+    /// fill that has begun is voided because it may have fetched an older value. A near value that is the same may
+    /// stay: the fill that stored it has ended, and no caller begins another while the value is there.
     pub(crate) fn end_others(&self, key: &[u8], value: Option<&[u8]>, except: Option<Basis>) {
         for (basis, cache) in self.namespaces().filter(|(basis, _)| Some(*basis) != except) {
             let is_same = value.is_some_and(|value| cache.get(key).is_some_and(|near| near == value));
@@ -364,7 +366,7 @@ impl Near {
         }
     }
 
-    /// Uses no brief value until those that are there, and those of fills that have begun, have ended.
+    /// Lets brief values rest: none is used until those that are there, and those of fills that have begun, have ended.
     fn rest(&self) {
         self.counters.revocations.add(1);
         let until = self.clock.now() + self.max_staleness_us;
@@ -373,8 +375,8 @@ impl Near {
         }
     }
 
-    /// Invalidates everything that is proved, and every such fill that has begun. `false`: all proofs were taken back
-    /// instead.
+    /// Invalidates all values of the namespace `cache`, and voids every fill there that has begun. `false`: all proofs
+    /// were taken back instead.
     pub(crate) fn flush(&self) -> bool {
         self.counters.flushes.add(1);
         let is_flushed = self.cache.invalidate(Invalidation::Hard).is_ok();
@@ -395,7 +397,7 @@ impl Near {
             return;
         }
         let next = match proof.generation() {
-            // A proof of the far future proves nothing, and none is higher.
+            // A proof of the far future proves nothing, and no proof is higher.
             LAST_GENERATION => u64::MAX,
             generation => Stamped::new(generation + 1, 0).0,
         };
@@ -409,7 +411,7 @@ impl Near {
         drop(self.cache.raise_namespace_word(BEAT, self.clock.now()));
     }
 
-    /// Whether a holder of a seat was at work within so many microseconds.
+    /// Whether a holder of a seat was at work within this many microseconds.
     pub(crate) fn has_beaten_within(&self, age_us: u64) -> bool {
         self.clock.now().checked_sub(self.word(BEAT)).is_some_and(|age| age <= age_us)
     }
@@ -435,7 +437,7 @@ pub(crate) struct Claims {
 impl Claims {
     fn options(&self, wait: Wait) -> CreateOptions {
         let options = CreateOptions::new().wait(wait).claim_max_age(self.max_age).needs_value(self.needs_value);
-        // From now on, which is before anything is fetched.
+        // The time counts from now, before anything is fetched.
         let absence = SystemTime::now().checked_add(self.absence_ttl).map_or(Expiry::Never, Expiry::At);
         options.absence_expiry(absence)
     }

@@ -10,7 +10,8 @@ use std::sync::{Arc, OnceLock};
 mod kills;
 
 pub(crate) struct Nears {
-    /// The only one. In a cluster it has copies only without tracking; else it tells whether keepers are at work.
+    /// The only near tier. In a cluster with tracking it has no proved copies, and tells only whether keepers are at
+    /// work.
     pub base: Arc<Near>,
     cluster: Option<Parts>,
 }
@@ -33,7 +34,7 @@ impl Nears {
         Ok(Self { base: Arc::new(near), cluster: Some(Parts { atlas, nears }) })
     }
 
-    /// The near tier for a key. `None`: its master is not known, or has none.
+    /// The near tier for a key. `None`: the key's master is not known, or has no near tier.
     #[inline]
     pub(crate) fn of(&self, key: &[u8]) -> Option<&Arc<Near>> {
         match &self.cluster {
@@ -65,7 +66,7 @@ impl Nears {
         parts.nears.get(number)?.get_or_init(open).as_ref()
     }
 
-    /// Whether anything was proved within so many microseconds.
+    /// Whether anything was proved within this many microseconds.
     pub(crate) fn was_proved_within(&self, age_us: u64) -> bool {
         match &self.cluster {
             None => self.base.was_proved_within(age_us),
@@ -73,7 +74,7 @@ impl Nears {
         }
     }
 
-    /// Ends whatever the near tier says of a key, and every fill of it that has begun.
+    /// Removes what the near tier has for a key, and voids every fill of it that has begun.
     pub(crate) fn delete(&self, key: &[u8]) {
         match self.of(key) {
             Some(near) => near.delete(key),
@@ -104,7 +105,7 @@ impl Nears {
         }
     }
 
-    /// A key that lies at each master.
+    /// For each master, a key that lies there.
     pub(crate) fn keys_of_masters(&self) -> Result<Vec<Vec<u8>>> {
         let Some(parts) = &self.cluster else { return Ok(vec![Vec::new()]) };
         let map = parts.atlas.last_known();
@@ -122,7 +123,7 @@ impl Nears {
         Ok(keys)
     }
 
-    /// The near tiers in which keys lie, each with the places of its keys.
+    /// The near tiers in which keys lie, each with the indices of its keys.
     pub(crate) fn sorted(&self, keys: &[&[u8]]) -> Vec<(&Arc<Near>, Vec<usize>)> {
         if self.cluster.is_none() {
             return vec![(&self.base, (0..keys.len()).collect())];
@@ -138,7 +139,7 @@ impl Nears {
         sorted
     }
 
-    /// [`delete`](Self::delete) in the namespaces of all masters: when it is not known in which one a reader looks.
+    /// [`delete`](Self::delete) in the namespaces of all masters, for when it is not known in which one a reader looks.
     pub(crate) fn delete_everywhere(&self, key: &[u8]) {
         match &self.cluster {
             None => self.base.delete(key),
@@ -151,7 +152,7 @@ impl Nears {
         }
     }
 
-    /// [`delete`](Self::delete), except where the near tier says that the key has this value, and except for values of one
+    /// [`delete`](Self::delete), except where the near tier has this value for the key, and except for values of one
     /// basis.
     pub(crate) fn end_others(&self, key: &[u8], value: Option<&[u8]>, except: Option<Basis>) {
         match self.of(key) {
@@ -169,7 +170,7 @@ impl Nears {
         numbers.into_iter().filter_map(|number| self.part(number))
     }
 
-    /// Joins what a node of a cluster says with the map.
+    /// Merges what a node of a cluster says into the map.
     pub(crate) fn join(&self, view: &View) -> Result<()> {
         let is_proved = |number| self.part(number).is_some_and(|near| near.was_proved_within(FORGET_AFTER_US));
         self.change_map(|map| {
@@ -182,8 +183,8 @@ impl Nears {
         })
     }
 
-    /// Changes the map of a cluster. Namespaces that get or lose slots, or another master, are flushed before anybody
-    /// sees the new map.
+    /// Changes the map of a cluster. A namespace that gains or loses slots, or gets another master, is flushed before
+    /// any process sees the new map.
     fn change_map(&self, change: impl Fn(&mut Map) -> Merged) -> Result<()> {
         let Some(parts) = &self.cluster else { return Ok(()) };
         parts.atlas.change(change, |merged, is_all| {
@@ -197,7 +198,7 @@ impl Nears {
             }
             for number in &merged.flushed {
                 let Some(near) = self.part(*number) else { continue };
-                // What the tracker of the master before has proved is not proved of the next one.
+                // What the previous master's tracker proved is not proved of the new master.
                 if merged.replaced.contains(number) {
                     near.revoke();
                 }

@@ -17,7 +17,7 @@ const MOST_KEEPERS: usize = 2;
 const SHORTEST_STALENESS: Duration = Duration::from_millis(20);
 const LONGEST_STALENESS: Duration = Duration::from_secs(3600);
 
-/// Options of a far tier. All processes of a host that use one near file should use the same.
+/// Options of a far tier. All processes of a host that use one near file should use the same options.
 #[derive(Clone)]
 pub struct Options {
     url: String,
@@ -40,12 +40,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// A server by its URL, in which `%` stands before the hexadecimal code of a byte:
+    /// Options for the server or cluster at a URL, in which `%` and two hexadecimal digits stand for a byte:
     ///
     /// * `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`; `rediss://` for TLS, with the feature `tls`.
     /// * `unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE]`.
-    /// * `redis-sentinel://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/NAME[?db=DATABASE]`: the master that sentinels
-    ///   at these places know by this name. User and password are those of the master; see
+    /// * `redis-sentinel://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/NAME[?db=DATABASE]`: the master that the
+    ///   sentinels at these addresses know by this name. The user and the password are those of the master; see
     ///   [`sentinel_login`](Self::sentinel_login). `rediss-sentinel://` for TLS to the sentinels and to the master.
     /// * `redis-cluster://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]`: a cluster by some of its nodes, which are asked
     ///   for the others. `rediss-cluster://` for TLS.
@@ -72,15 +72,16 @@ impl Options {
         }
     }
 
-    /// Adds a prefix of the keys of which the near tier may have copies: 1 to 8 of them, none the beginning of another.
-    /// Calls work with all keys; those of other keys go to the server. An empty prefix covers every key.
+    /// Adds a prefix: the near tier may have copies of keys that begin with it. There must be 1 to 8 prefixes, none of
+    /// which is the beginning of another. Calls work with all keys; calls for other keys go to the server. An empty
+    /// prefix covers every key.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<Vec<u8>>) -> Self {
         self.prefixes.push(prefix.into());
         self
     }
 
-    /// T: how old a value may be that a read returns, from 20 ms to an hour. The default is a second. It should be at
+    /// T: how stale a value that a read returns may be, from 20 ms to an hour. The default is a second. It should be at
     /// least five round trips to the server.
     #[must_use]
     pub fn max_staleness(mut self, staleness: Duration) -> Self {
@@ -88,39 +89,40 @@ impl Options {
         self
     }
 
-    /// Whether the server's invalidations keep the near tier true. By default they do.
+    /// Whether the server's invalidations keep the near tier up to date. By default they do.
     #[must_use]
     pub fn tracking(mut self, tracking: Tracking) -> Self {
         self.tracking = tracking;
         self
     }
 
-    /// What reads do while nothing is proved. By default each of them asks the server. Without tracking this means
-    /// nothing.
+    /// What reads do while nothing is proved. By default each of them asks the server. Without tracking, this option
+    /// has no effect.
     #[must_use]
     pub fn degraded(mut self, degraded: Degraded) -> Self {
         self.degraded = degraded;
         self
     }
 
-    /// How often a second the fetched value of a key may be out of date before it is stored, in this process. A key that
-    /// changes more often is left out for a second: its reads ask the server, and claim nothing. The default is 20.
+    /// How often per second, in this process, the fetched value of a key may be out of date before it is stored. A key
+    /// that changes more often is left out of the near tier for a second: its reads ask the server, and claim nothing.
+    /// The default is 20.
     #[must_use]
     pub fn hot_keys(mut self, changes: u32) -> Self {
         self.hot_keys = changes;
         self
     }
 
-    /// How many processes of the host track at the same time: 1, or 2, which is the default, so that the near tier stays
-    /// in use when one of them ends. With 0 this process never tracks, and relies on others.
+    /// How many processes of the host track at the same time: 1 or 2. The default is 2, so that the near tier stays in
+    /// use when one of them ends. With 0 this process never tracks, and relies on others.
     #[must_use]
     pub fn keepers(mut self, keepers: usize) -> Self {
         self.keepers = keepers;
         self
     }
 
-    /// Whether a tracker changes a key under each prefix (`PREFIXkennel-far:probe:...`, for two seconds) when it begins,
-    /// and proves nothing unless it is told of these changes. On by default.
+    /// Whether a tracker changes a key under each prefix (`PREFIXkennel-far:probe:...`, for two seconds) when it
+    /// begins, and proves nothing unless the server reports these changes to it. On by default.
     #[must_use]
     pub fn probe(mut self, probe: bool) -> Self {
         self.probe = probe;
@@ -134,7 +136,8 @@ impl Options {
         self
     }
 
-    /// How long a value without a time to live stays in the near tier, less up to a tenth. The default is an hour.
+    /// How long a value without a time to live stays in the near tier, minus a random part of up to a tenth. The
+    /// default is an hour.
     #[must_use]
     pub fn near_ttl(mut self, ttl: Duration) -> Self {
         self.near_ttl = ttl;
@@ -155,8 +158,8 @@ impl Options {
         self
     }
 
-    /// How long a read waits for another process's fetch of the same key, before it asks the server itself: 200 ms, or
-    /// four times the time that fetches take.
+    /// How long a read waits for another process's fetch of the same key, before it asks the server itself. The default
+    /// is 200 ms. If four times the average duration of a fetch is longer, the read waits for that long.
     #[must_use]
     pub fn fetch_wait(mut self, wait: Duration) -> Self {
         self.fetch_wait = wait;
@@ -171,8 +174,8 @@ impl Options {
         self
     }
 
-    /// The user and the password of the sentinels themselves. An empty user is the default one. Without it, sentinels are
-    /// asked without a login.
+    /// The user and the password of the sentinels themselves. An empty user is the default one. Without this option,
+    /// sentinels are asked without a login.
     #[must_use]
     pub fn sentinel_login(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.reach.sentinel_login = Some((Some(user.into()).filter(|user| !user.is_empty()), password.into()));
@@ -186,8 +189,8 @@ impl Options {
         self
     }
 
-    /// Data calls by another client than [`RedisStore`]. `make` is called once, and again in a forked child. The URL
-    /// stays the address to which the tracker connects. A cluster is refused with it.
+    /// Makes data calls with another client than [`RedisStore`]. `make` is called once, and again in a forked child.
+    /// The URL stays the address to which the tracker connects. This option cannot be used with the URL of a cluster.
     #[must_use]
     pub fn store(mut self, make: impl Fn() -> Result<Box<dyn Store>> + Send + Sync + 'static) -> Self {
         self.store = Some(Arc::new(make));
@@ -210,7 +213,7 @@ impl Options {
         Far::open(settings, maker, path.as_ref(), &self.near)
     }
 
-    /// The data calls that [`open`](Self::open) would make, for a store of your own that adds something to them.
+    /// The store that [`open`](Self::open) would use, for a store of your own that wraps it.
     ///
     /// # Errors
     /// [`Error::Option`].

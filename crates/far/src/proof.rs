@@ -1,22 +1,22 @@
-//! The words of the near tier's namespace: the proof, and whom it speaks of.
+//! The words of the near tier's namespace: the proof, and the identity that it is about.
 //!
 //! | word | high 16 bits | low 48 bits |
 //! |---|---|---|
 //! | 0, the proof | generation | host time P in microseconds: whatever the far tier changed before P is applied here |
-//! | 1, the name | generation | hash of the identity of which that generation's proofs speak |
+//! | 1, the name | generation | hash of the identity that this generation's proofs are about |
 //! | 2, the beat | | host time at which a holder of a seat last did something |
-//! | 3, the settings | hash of what all processes must agree on | |
+//! | 3, the settings | hash of the settings on which all processes must agree | |
 //!
-//! In a cluster the words 2 and 3 are those of a namespace that all masters share, and each master has words 0 and 1 in a
+//! In a cluster, words 2 and 3 lie in a namespace that all masters share, and each master has words 0 and 1 in a
 //! namespace of its own.
 //!
-//! In the namespace of values that end by themselves, word 0 is the *rest*: the host time before which none of them is
-//! used. It is 0 unless a deletion there failed in every way. Word 1 is the hash of what all processes that use these
-//! values must agree on: a near file may be replaced by one of processes with other settings.
+//! In the namespace of brief values, which end by themselves, word 0 is the *rest*: the host time before which none of
+//! them is used. It is 0 unless every way to delete a value there failed. Word 1 is the hash of the settings on which
+//! all processes that use these values must agree: processes with other settings may have replaced the near file.
 //!
 //! Words only rise. A generation belongs to one identity: the one caller that raised the proof past the end of the
-//! generation before names it, and nobody else does. While the words 0 and 1 have different generations, nothing is
-//! proved. So a caller that raises the generation of word 0 alone takes back all proofs at once.
+//! previous generation names the new one, and no other caller does. While the words 0 and 1 have different generations,
+//! nothing is proved. So a caller that raises the generation of word 0 alone takes back all proofs at once.
 
 /// Bits of a word that hold a time or a hash; the generation stands above them.
 const LOW_BITS: u32 = 48;
@@ -53,14 +53,14 @@ impl Stamped {
         self.0 & LOW_MASK
     }
 
-    /// The age of a proof in microseconds. `None`: it is of the future, so it proves nothing.
+    /// The age of a proof in microseconds. `None`: the proof is of the future, so it proves nothing.
     #[inline]
     pub(crate) fn age(self, now: u64) -> Option<u64> {
         now.checked_sub(self.low())
     }
 }
 
-/// Of whom a proof speaks.
+/// What a proof is about, besides the server's run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope<'a> {
     pub database: i64,
@@ -72,7 +72,7 @@ pub(crate) struct Scope<'a> {
     pub is_brief: bool,
 }
 
-/// The form of what the near tier stores; a change of it changes every identity.
+/// The version of the format in which the near tier stores values. A change of it changes every identity.
 const FORMAT: u64 = 1;
 
 impl Scope<'_> {
@@ -93,7 +93,7 @@ impl Scope<'_> {
         bytes
     }
 
-    /// The name of the namespace: other prefixes are another one.
+    /// The name of the namespace, which depends on the prefixes.
     pub(crate) fn namespace(&self) -> String {
         format!("kennel-far:{:016x}", xxhash_rust::xxh3::xxh3_64(&self.prefix_bytes()))
     }
@@ -103,7 +103,7 @@ impl Scope<'_> {
         format!("{}:brief", self.namespace())
     }
 
-    /// A hash of what all processes that use the namespace must agree on; never 0.
+    /// A hash of the settings on which all processes that use the namespace must agree; never 0.
     pub(crate) fn settings(&self) -> u64 {
         xxhash_rust::xxh3::xxh3_64(&self.bytes()).max(1)
     }

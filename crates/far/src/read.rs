@@ -2,18 +2,22 @@
 //!
 //! The order of steps:
 //!
-//! 1. Read the proof. 2. The clock says that it is not too old. 3. Copy the near value, from the same file: return it.
-//! 4. Nothing is proved: *bypass*, which fetches, deletes the near key, and returns. 5. Proved and missing: claim the key.
-//! 6. Another caller's fill came: it is returned if the proof from before is not too old by now. 7. The claim is ours:
-//!    read the proof again, note the time, fetch, store under the claim until the time at which the far value ends.
+//! 1. Read the proof.
+//! 2. Check by the clock that the proof is not too old.
+//! 3. Copy the near value, from the same file, and return it.
+//! 4. If nothing is proved: *bypass*, which fetches, deletes the near key, and returns.
+//! 5. If it is proved and the value is missing: claim the key.
+//! 6. If another caller's fill came: return its value if the proof from before is not too old by now.
+//! 7. If the caller got the claim: read the proof again, note the time, fetch, and store under the claim, until the
+//!    time at which the far value ends.
 //!
 //! Every value that is returned is a trusted hit, or was stored under a claim, or its near key was deleted before. So a
 //! fill that fetched an older value, and is slow to store it, stores nothing.
 //!
-//! Without a proof a read may be *brief*, if the options say so, or there is no tracking at all. Then it does the same
-//! steps in a namespace whose values end T after they were asked for, so it needs no proof. No value may be older in one
-//! namespace than what was returned from the other: so a fill ends what the other namespace says of the key before it
-//! stores, and deletions are of both.
+//! Without a proof a read may be *brief*, if the options say so, or there is no tracking at all. Then it takes the same
+//! steps in a namespace whose values end T after they were asked for, so it needs no proof. A value in one namespace
+//! must not be older than one that was returned from the other. So a fill removes the key from the other namespace
+//! before it stores, and deletions apply to both.
 
 use crate::error::Result;
 use crate::far::{Far, Got, Inner};
@@ -26,19 +30,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How often a read begins again because the proof that it had read grew too old while it waited.
+/// How often a read tries: it begins again if its proof grew too old while it waited.
 const ATTEMPTS: usize = 3;
 
 /// A key of a batch and its value.
 pub(crate) type Found<'k> = (&'k [u8], Option<Vec<u8>>);
 
-/// What the near tier said of a key.
+/// What the near tier said about a key.
 pub(crate) enum Near {
     Value(Vec<u8>),
     Absent,
     /// The caller fills it.
     Fill(Claim),
-    /// The far tier must be asked, and nothing be stored.
+    /// The far tier must be asked, and nothing may be stored.
     Bypass,
 }
 
@@ -71,25 +75,26 @@ impl Far {
         self.0.bypass(key.as_ref())
     }
 
-    /// The values of many keys, in their order. What is missing near is fetched together.
+    /// The values of many keys, in their order. Keys that the near tier does not have are fetched together.
     ///
     /// # Errors
-    /// Those of the server. An error that concerns one key, such as that its value is not a string, or that its master in a
-    /// cluster does not answer, is that of the call; what was fetched of other keys is stored near all the same.
+    /// Those of the server. An error that concerns one key, such as that its value is not a string, or that its master
+    /// in a cluster does not answer, is the error of the whole call; the values that were fetched for other keys are
+    /// stored near all the same.
     pub fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
         let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
         self.0.get_multi(&keys)
     }
 }
 
-/// The look for a key in the near tier, in steps. Between them the caller claims the key, as a thread or as a task.
+/// A look for a key in the near tier, in steps. Between the steps the caller claims the key, as a thread or as a task.
 pub(crate) struct Look<'a> {
     inner: &'a Inner,
     key: &'a [u8],
     needs_value: bool,
     deadline: Instant,
     attempts: usize,
-    /// In what the last attempt trusts, and the file of which it does.
+    /// What the last attempt trusts, and the file of which this holds.
     trust: Trust,
     lineage: Option<u64>,
 }
@@ -100,7 +105,7 @@ impl<'a> Look<'a> {
         Self { inner, key, needs_value, deadline, attempts: 0, trust: Trust::Brief, lineage: None }
     }
 
-    /// Begins an attempt: where and how to claim the key. `None`: the far tier must be asked.
+    /// Begins an attempt. Returns where and how to claim the key. `None`: the far tier must be asked.
     pub(crate) fn attempt(&mut self) -> Option<(&'a Arc<kept::Near>, Wait, Claims)> {
         let inner = self.inner;
         if !inner.settings.covers(self.key) {
@@ -114,7 +119,7 @@ impl<'a> Look<'a> {
         self.lineage = inner.near.lineage();
         let Some((near, trust)) = inner.trusted(self.key) else {
             inner.counters.untrusted.add(1);
-            // Perhaps because the trackers have gone over to another file.
+            // The trackers may have moved on to another file.
             inner.near.cache().notice_removal();
             return None;
         };
@@ -127,7 +132,8 @@ impl<'a> Look<'a> {
         Some((near, wait, inner.claims(trust.basis(), self.needs_value)))
     }
 
-    /// What a claim found. `None`: everything begins again, because the proof is from before a long wait.
+    /// What a claim found. `None`: the caller begins again, because the proof grew too old during the wait, or the file
+    /// was replaced.
     pub(crate) fn found(&self, near: &Arc<kept::Near>, lookup: kennel::Result<Lookup>) -> Option<Near> {
         let basis = self.trust.basis();
         let found = match lookup {
@@ -136,10 +142,10 @@ impl<'a> Look<'a> {
             Ok(Lookup::Create(claim)) if claim.is_protected() => {
                 return Some(Near::Fill(Claim::new(near, basis, claim)));
             }
-            // Unprotected, too late, or the near tier fails.
+            // The claim is unprotected, the wait is over, or the near tier failed.
             Ok(_) | Err(_) => return Some(Near::Bypass),
         };
-        // A value of another file is another matter.
+        // The proof says nothing about a value of another file.
         if !near.vouches(self.trust) || near.lineage() != self.lineage {
             return None;
         }
@@ -207,8 +213,8 @@ impl Inner {
         }
     }
 
-    /// The near tier to use for a key now, and the values in which the caller may trust. Brief values need no master that
-    /// is known.
+    /// The near tier to use for a key now, and which values the caller may trust. For brief values, the key's master
+    /// need not be known.
     fn trusted(&self, key: &[u8]) -> Option<(&Arc<kept::Near>, Trust)> {
         let near = self.near_of(key).unwrap_or(&self.near);
         Some((near, near.trust()?))
@@ -246,7 +252,7 @@ impl Inner {
         Claims { basis, max_age: settings.claim_age.max(self.fetch_time() * 10), absence_ttl, needs_value }
     }
 
-    /// How long to wait for another caller's fetch: a far tier that is slow must not be asked by all who wait.
+    /// How long to wait for another caller's fetch: the callers that wait must not all ask a slow far tier.
     pub(crate) fn fetch_wait(&self) -> Duration {
         self.settings.fetch_wait.max(self.fetch_time() * 4)
     }
@@ -303,8 +309,8 @@ impl Inner {
         Ok(value)
     }
 
-    /// A fetched value was out of date before it was stored. A key with which that happens too often is left out for a
-    /// second.
+    /// Counts a fetched value that was out of date before it was stored. If this happens too often to a key, the key is
+    /// left out for a second.
     fn count_voided(&self, key: &[u8]) {
         self.counters.voided.add(1);
         let now = self.near.clock.now();
@@ -325,7 +331,7 @@ impl Inner {
         self.pass_on(key, self.fetch_one(key)?.answer)
     }
 
-    /// Makes a fetched answer one that may be returned.
+    /// Makes it safe to return a fetched answer that was not stored.
     pub(crate) fn pass_on(&self, key: &[u8], answer: Answer) -> Result<Option<Vec<u8>>> {
         let value = match answer {
             Answer::Value(value, _) => Some(value),
@@ -339,8 +345,8 @@ impl Inner {
         Ok(value)
     }
 
-    /// Before a value is returned that is not in the near tier: ends what the near tier says of the key, and all fills of
-    /// it that have begun.
+    /// To be called before a value is returned that is not in the near tier: removes what the near tier has for the
+    /// key, and voids all fills of it that have begun.
     fn shield(&self, key: &[u8], value: Option<&[u8]>) {
         if self.settings.covers(key) && keeps(Rule::BypassesDelete) {
             self.nears.end_others(key, value, None);
@@ -365,7 +371,7 @@ impl Inner {
         Batch { values, missing }
     }
 
-    /// What the near tier has of many keys, and may be returned.
+    /// The near values of many keys that may be returned.
     fn near_values(&self, keys: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
         let mut values = vec![None; keys.len()];
         for (near, at) in self.nears.sorted(keys) {
@@ -412,7 +418,8 @@ impl Inner {
         Ok(done)
     }
 
-    /// Whether it is worth to wait for a key: another caller has its claim, and what it stores can be used.
+    /// Whether it is worth waiting for a key: another caller has its claim, and the value which that caller stores can
+    /// be used.
     pub(crate) fn is_being_filled(&self, key: &[u8]) -> bool {
         let is_claimed = |(near, trust): (&Arc<kept::Near>, Trust)| near.of(trust.basis()).is_claimed(key);
         self.settings.covers(key) && self.trusted(key).is_some_and(is_claimed)
@@ -484,8 +491,8 @@ pub(crate) struct Fill {
 }
 
 impl Fill {
-    /// Call this with the claim in hand: an invalidation that came before the claim came after the generation. `None`:
-    /// nothing is proved any more.
+    /// Call this with the claim in hand, so that the generation is read after the claim was taken. `None`: nothing is
+    /// proved any more.
     pub(crate) fn begin(claim: &Claim) -> Option<Self> {
         let near = &claim.near;
         let generation = match claim.basis {
@@ -498,7 +505,8 @@ impl Fill {
         Some(Self { near: Arc::clone(near), generation, began: SystemTime::now() })
     }
 
-    /// Whether the answer came from the run that the generation at the start speaks of. A brief value may come from any.
+    /// Whether the answer came from the run that the generation at the start is about, and that generation is still the
+    /// current one. A brief value may come from any run.
     fn is_of(&self, identity: u64) -> bool {
         let Some(generation) = self.generation.filter(|_| keeps(Rule::FillsCheckRun)) else { return true };
         self.near.generation_of(identity) == Some(generation)
@@ -520,7 +528,7 @@ impl Fill {
     }
 }
 
-/// So that what was stored together does not end together.
+/// Makes values that were stored together end at different times.
 fn less_up_to_a_tenth(time: Duration) -> Duration {
     let part = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
     time.mul_f64(1.0 - part / 10.0)

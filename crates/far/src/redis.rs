@@ -12,16 +12,16 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Connections that are kept open while nobody uses them.
+/// How many connections are kept open while no call uses them.
 const MOST_IDLE: usize = 32;
-/// A connection that was idle for longer is tried before something is changed over it.
+/// A connection that was idle for longer is tested before a write uses it.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// Data calls over the crate `redis`.
 pub struct RedisStore {
     address: Address,
     timeout: Duration,
-    /// A node of a cluster: a replica redirects to its master.
+    /// The server is a node of a cluster, where a replica redirects to its master.
     is_node: bool,
     idle: Mutex<Idle>,
 }
@@ -69,8 +69,9 @@ impl RedisStore {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks a connection of the pool, or a new one, and returns it to the pool if it still serves. `is_read`: a question
-    /// that changes nothing is asked again over a new connection if an old one turns out to be closed.
+    /// Calls `ask` with a connection of the pool or a new one, and returns the connection to the pool if it still
+    /// works. `is_read`: `ask` changes nothing, so it is called again with a new connection if an old one turns out to
+    /// be closed.
     fn with<R>(&self, is_read: bool, mut ask: impl FnMut(&mut Connection) -> redis::RedisResult<R>) -> Result<R> {
         while let Some(mut connection) = self.take_idle() {
             let is_tried = is_read || connection.used.elapsed() < TRUSTED_IDLE;
@@ -128,16 +129,16 @@ impl RedisStore {
         })
     }
 
-    /// Whether each read asks if the server is still a master. Sentinels demote masters that go on serving; behind another
-    /// address, a master that became a replica is known by the tracker's pings.
+    /// Whether each read asks if the server is still a master. Sentinels demote masters that go on serving. At a fixed
+    /// address, the tracker's pings notice that a master became a replica.
     fn asks_role(&self, connection: &Connection) -> bool {
         let is_named = matches!(self.address.place, Place::Master(_)) && keeps(Rule::ReadsAskRole);
         is_named && !connection.run_id.is_empty()
     }
 }
 
-/// The run of the server that answered `ROLE` and `INFO server`. A user that may not ask gets an empty one: no tracker
-/// proves that, so the near tier stays empty, and data calls work.
+/// The run of the server that answered `ROLE` and `INFO server`. If the user may not call these commands, the run is
+/// empty: no tracker proves an empty run, so the near tier stays empty, and data calls work.
 fn run_of(replies: Vec<Option<Value>>, is_node: bool) -> Result<String> {
     let [Some(role @ Value::Array(_)), Some(Value::Bytes(info))] = replies.as_slice() else { return Ok(String::new()) };
     if !is_node && keeps(Rule::NamedAreMasters) {
@@ -152,7 +153,7 @@ pub(crate) fn run_id(info: &str) -> Option<&str> {
 }
 
 impl RedisStore {
-    /// [`fetch`](Store::fetch). `is_asking`: from a node of a cluster to which the slot is being moved.
+    /// [`fetch`](Store::fetch). `is_asking`: this is the node of a cluster to which the slot is being moved.
     pub(crate) fn fetch_as(&self, keys: &[&[u8]], is_asking: bool) -> Result<Fetched> {
         let question = Question::new(keys, is_asking);
         self.with(true, |connection| {
@@ -233,7 +234,7 @@ impl RedisStore {
 
 /// The commands that ask for the values of keys.
 pub(crate) struct Question {
-    /// They end with one that asks for the role.
+    /// The last of them asks for the role.
     commands: Vec<u8>,
     without_role: usize,
     keys: usize,
@@ -262,7 +263,7 @@ impl Question {
     fn answered(&self, connection: &mut Connection, asks_role: bool) -> redis::RedisResult<Fetched> {
         let of_key = if self.is_asking { 4 } else { 2 };
         let mut replies = connection.redis.receive(self.keys * of_key + usize::from(asks_role))?;
-        // A server that is a master after the values were read was one before.
+        // A server that is a master after it read the values was a master when it read them.
         if asks_role && replies.pop().is_none_or(|role| check_master(&value(role)).is_err()) {
             return Err(std::io::Error::other("the server is no longer the master").into());
         }
@@ -307,7 +308,7 @@ fn answer(got: Value, pttl: &Value) -> Answer {
     }
 }
 
-/// Whether the server said this, over a connection that goes on serving.
+/// Whether the error is a reply of the server, after which the connection still works.
 fn is_of_server(error: &redis::RedisError) -> bool {
     matches!(error.kind(), redis::ErrorKind::Server(_) | redis::ErrorKind::Extension)
 }

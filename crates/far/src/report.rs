@@ -1,4 +1,4 @@
-//! What keepers write into the near file for whoever looks at it: ordinary records in a namespace of their own.
+//! What keepers report in the near file, for tools that inspect it: ordinary records in a namespace of their own.
 //!
 //! | key | value |
 //! |---|---|
@@ -14,7 +14,7 @@ use std::time::Duration;
 pub(crate) const NAMESPACE: &str = "kennel-far:report";
 /// How often a keeper reports.
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
-/// How long the record of a process stays without a new one.
+/// How long the record of a process stays if it is not renewed.
 pub(crate) const LIVES: Duration = Duration::from_secs(5);
 
 /// The counters of [`Stats`](crate::Stats) that cannot be added up.
@@ -32,7 +32,7 @@ pub(crate) fn process_prefix(tier: &str) -> String {
     format!("process:{tier}:")
 }
 
-/// What one process says of itself.
+/// What one process reports about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessReport {
@@ -66,7 +66,7 @@ impl ProcessReport {
         lines.join("\n")
     }
 
-    /// `None`: another version wrote it, or it is damaged. Lines that are not known mean nothing.
+    /// `None`: another version wrote it, or it is damaged. Unknown lines are ignored.
     pub(crate) fn of_text(text: &[u8]) -> Option<Self> {
         let mut report = Self::default();
         for line in std::str::from_utf8(text).ok()?.lines() {
@@ -97,7 +97,7 @@ fn of_hex(text: &str) -> Option<Vec<u8>> {
     digits.len().is_multiple_of(2).then(|| pairs.collect()).flatten()
 }
 
-/// Names the record of this process, so that two of different process namespaces do not share one.
+/// Names the record of this process, so that processes of different process namespaces do not share one.
 pub(crate) fn random_id() -> Result<String, Error> {
     let number = getrandom::u32().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
     Ok(format!("{}-{number:08x}", std::process::id()))

@@ -70,19 +70,19 @@ struct Open {
     values: Vec<Value>,
 }
 
-/// What comes next in a stream, for a tracker: it gets the keys of an invalidation one by one, without memory of their own,
-/// while the rest of them may still be on its way.
+/// What comes next in a stream, for a tracker. The tracker gets the keys of an invalidation one by one, without copies,
+/// while further keys may still be on their way.
 #[derive(Debug, PartialEq)]
 pub enum Item<'d> {
-    /// So many keys follow that the server invalidates.
+    /// The server invalidates this many keys, which follow.
     Invalidation(u64),
-    /// One of these keys.
+    /// One of the invalidated keys.
     Key(&'d [u8]),
     /// Any other reply or push, whole.
     Value(Value),
 }
 
-/// How a push begins that invalidates keys; their array follows, or a null for all keys.
+/// The beginning of a push that invalidates keys. An array of the keys follows, or a null for all keys.
 const INVALIDATION: &[u8] = b">2\r\n$10\r\ninvalidate\r\n";
 
 /// Takes bytes as they arrive and gives out whole values.
@@ -140,7 +140,7 @@ impl Decoder {
                 && array.first().is_none_or(|kind| *kind == b'*')
             {
                 let Some((keys, len)) = length(array)? else { return Ok(None) };
-                // A null of the older kind is left to the general way.
+                // A null array of RESP2 is left to the general decoder.
                 if let Ok(keys) = u64::try_from(keys) {
                     self.start += INVALIDATION.len() + len;
                     self.keys = keys;
@@ -174,8 +174,8 @@ impl Decoder {
         Ok(Some(&self.bytes[begin..begin + len]))
     }
 
-    /// The next whole value. `None`: more bytes must arrive. What [`next_item`](Self::next_item) has not given out yet of an
-    /// invalidation is left out.
+    /// The next whole value. `None`: more bytes must arrive. Keys of an invalidation that
+    /// [`next_item`](Self::next_item) has not returned yet are skipped.
     ///
     /// # Errors
     /// [`Malformed`]. The stream has no next value then: its connection must be closed.
@@ -270,7 +270,7 @@ impl Decoder {
         let text = text.strip_suffix(b"\r\n").ok_or(Malformed("a string does not end in CR LF"))?;
         let value = match kind {
             b'!' => Value::Error(String::from_utf8_lossy(text).into_owned()),
-            // The format stands before a verbatim string: `txt:`.
+            // A verbatim string begins with its format, such as `txt:`.
             b'=' => Value::Bytes(text.get(4..).unwrap_or_default().to_vec()),
             _ => Value::Bytes(text.to_vec()),
         };
@@ -281,7 +281,7 @@ impl Decoder {
 }
 
 fn head(kind: u8, parts: u64) -> Token {
-    // Twice the largest length of a map fits.
+    // Twice the largest `i64` fits.
     match kind {
         b'>' => Token::Head(Kind::Push, parts),
         b'%' => Token::Head(Kind::Array, parts * 2),

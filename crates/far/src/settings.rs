@@ -1,11 +1,11 @@
-//! What the options of a far tier come to.
+//! The options of a far tier after their validation.
 
 use crate::address::{Address, Endpoint, Place};
 use crate::error::Result;
 use crate::proof::Scope;
 use std::time::Duration;
 
-/// Whether the far tier's invalidations keep the near tier true.
+/// Whether the far tier's invalidations keep the near tier up to date.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tracking {
@@ -23,8 +23,8 @@ pub enum Degraded {
     /// Each of them asks the server and stores nothing.
     #[default]
     Bypass,
-    /// One process asks for all: what it gets is used for `max_staleness`, as without tracking. This protects the server
-    /// when all trackers of a host are lost at once.
+    /// One process asks for the whole host: what it gets is used for `max_staleness`, as without tracking. This
+    /// protects the server when all trackers of a host are lost at once.
     Brief,
 }
 
@@ -92,13 +92,14 @@ impl Settings {
         self.prefixes.iter().any(|prefix| key.starts_with(prefix))
     }
 
-    /// The key whose value names the database that the server shows under its number.
+    /// The key of a marker in the database. Its value tells whether the server still has the same database under this
+    /// number.
     pub(crate) fn marker(&self) -> Vec<u8> {
         [self.prefixes[0].as_slice(), b"kennel-far:database"].concat()
     }
 
-    /// The time by which trackers measure each other, and which their pauses are parts of: T, but not longer than a few
-    /// seconds. A tracker must not leave for an hour what it can do now because reads have an hour.
+    /// The time from which trackers derive their pauses, and by which they judge each other: T, but at most a few
+    /// seconds. Even if T is an hour, a tracker must not put its work off for so long.
     pub(crate) fn pace(&self) -> Duration {
         self.max_staleness.min(LONGEST_PACE)
     }

@@ -47,7 +47,7 @@ pub(crate) fn key_beside(begin: &[u8], beside: &[u8]) -> Vec<u8> {
     if slot(&tagged) == wanted {
         return tagged;
     }
-    // The key has braces that are no tag. Some number lies in each slot.
+    // The key has braces that form no tag. For each slot there is a number that lies in it.
     let numbers = (0..u32::MAX).map(|number| number.to_string());
     let tag = numbers.into_iter().find(|number| slot(number.as_bytes()) == wanted).unwrap_or_default();
     [begin, b"{", tag.as_bytes(), b"}", beside].concat()
@@ -82,7 +82,7 @@ impl SlotSet {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// Adds `7` or `0-5460`; `None` if it is neither.
+    /// Adds the slots of a text such as `7` or `0-5460`; `None` if it has neither form.
     pub(crate) fn add(&mut self, text: &str) -> Option<()> {
         let (first, last) = range(text)?;
         (first..=last).for_each(|slot| self.insert(slot));

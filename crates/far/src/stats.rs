@@ -42,8 +42,8 @@ counters! {
     hits,
     /// Reads that the near tier answered with a remembered absence.
     absent_hits,
-    /// Those of both that were answered although nothing was proved, by what had been fetched at most `max_staleness`
-    /// before.
+    /// Hits of both kinds that were answered although nothing was proved, from what had been fetched at most
+    /// `max_staleness` before.
     brief_hits,
     /// Values and absences that were fetched and stored.
     fills,
@@ -53,21 +53,22 @@ counters! {
     hot_keys,
     /// Reads that went to the far tier and stored nothing, for any reason.
     bypasses,
-    /// Those of them for which nothing was proved.
+    /// Reads that found nothing proved.
     untrusted,
-    /// Reads and writes of keys outside the prefixes.
+    /// Reads of keys outside the prefixes.
     outside,
     /// Values that were not stored because they are larger than `near_max_value` or than the file allows.
     too_large,
     /// Writes to the far tier.
     writes,
-    /// Rights to create a value that this process got, and creations without one, after a wait in vain.
+    /// Rights to create a value that this process got, and creations without that right after a wait that timed out.
     creations,
     /// Created values that were not stored because the lease had ended before.
     lost_leases,
     /// Deletions from the near tier that failed; the whole near tier was invalidated instead.
     escalations,
-    /// Deletions for which that failed, too, and all proofs were taken back.
+    /// Times at which all proofs were taken back, or brief values rested: because an invalidation failed, or because a
+    /// namespace got another master.
     revocations,
     /// Deletions for which nothing could be done: the near file is gone or cannot be used.
     unshielded,
@@ -88,7 +89,7 @@ counters! {
 /// Lanes of a counter. The first is shared; each of the others belongs to one thread at a time.
 const LANES: usize = 8;
 
-/// Which lanes belong to a thread; the first always does.
+/// A bit for each lane that is taken; the first always is.
 static TAKEN: AtomicUsize = AtomicUsize::new(1);
 
 thread_local! {
@@ -133,7 +134,7 @@ impl Count {
     pub(crate) fn add(&self, n: u64) {
         match LANE.get() {
             0 => self.add_first(n),
-            // Nobody else stores to this lane, so nothing is lost between the load and the store.
+            // No other thread stores to this lane, so nothing is lost between the load and the store.
             lane => {
                 let word = &self.0[lane % LANES].0;
                 word.store(word.load(Ordering::Relaxed) + n, Ordering::Relaxed);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 /// How the far tier is asked for data. [`RedisStore`](crate::RedisStore) implements it; a program may bring a client of
 /// its own.
 ///
-/// A call that fails must not be sent again behind the caller's back if it may change anything, and a connection must
-/// not be replaced in the middle of a call: each answer comes from the run of the server that it names.
+/// A store must not silently repeat a failed call that may change anything, and must not replace a connection in the
+/// middle of a call: each answer comes from the run of the server that it names.
 pub trait Store: Send + Sync {
     /// Asks a master for the values of keys and their times to live, each value before its time to live.
     ///
@@ -42,11 +42,11 @@ pub struct Reply {
 pub struct Fetched {
     /// The run of the server that answered: the `run_id` in the reply to `INFO server`.
     pub run_id: Arc<str>,
-    /// What it answered of each key.
+    /// Its answer for each key.
     pub answers: Vec<Answer>,
 }
 
-/// What the far tier says of a key.
+/// What the far tier says about a key.
 #[derive(Debug)]
 pub enum Answer {
     /// Its value.
@@ -62,7 +62,7 @@ pub enum Answer {
 pub enum TimeToLive {
     /// Until it is changed or evicted.
     Unlimited,
-    /// So many milliseconds from the moment of the answer.
+    /// This many milliseconds from the moment of the answer.
     Millis(u64),
     /// It ended while it was asked for.
     Over,
@@ -88,7 +88,7 @@ impl fmt::Debug for dyn Store {
     }
 }
 
-/// An answer that has another form than the command's answers have.
+/// The error for an answer that does not have the form of the command's answers.
 pub(crate) fn unexpected(expected: &'static str, found: &Value) -> Error {
     match found {
         Value::Error(text) => Error::Server(text.clone()),

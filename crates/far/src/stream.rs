@@ -19,8 +19,8 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Connects, and agrees on keys if the address asks for TLS. The resolution of a host's name takes as long as the
-    /// system lets it.
+    /// Connects, with a handshake if the address asks for TLS. The deadline does not limit the resolution of a host's
+    /// name.
     pub(crate) fn connect(address: &Address, endpoint: &Endpoint, deadline: Instant) -> Result<Self> {
         let (host, port) = match endpoint {
             Endpoint::Unix(path) => return connect_unix(path, deadline).map(Stream::Unix).map_err(at(endpoint)),
@@ -65,8 +65,8 @@ impl Stream {
         }
     }
 
-    /// Reads what has arrived, and waits for it if nothing has: for one arrival of bytes, of which TLS may need several
-    /// before it can give any out. `None`: nothing came out in this time.
+    /// Reads what has arrived. If nothing has, it waits for one arrival of bytes; TLS may need several of these before
+    /// it can decrypt anything. `None`: there was nothing to return in this time.
     pub(crate) fn read(&mut self, into: &mut [u8], wait: Duration) -> io::Result<Option<usize>> {
         self.set_read_timeout(wait)?;
         let read = match self {
@@ -94,8 +94,8 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// Ends the connection, and not only this process's descriptor: a forked child may have another, and the server would
-    /// go on filling a buffer that nobody reads.
+    /// Ends the connection, and does not only close this process's descriptor: a forked child may have another
+    /// descriptor, and the server would go on filling a buffer that no process reads.
     fn drop(&mut self) {
         let _ = match self {
             Stream::Unix(stream) => stream.shutdown(Shutdown::Both),
@@ -106,9 +106,9 @@ impl Drop for Stream {
     }
 }
 
-/// Connects to a socket. If the server has not accepted others for so long that the system holds no more for it, this waits
-/// until the deadline: on Linux the limit for sending holds for that wait, too. When a signal interrupts the wait, it begins
-/// anew: the server has not heard of the attempt.
+/// Connects to a socket. If the server's queue of connections to accept is full, this waits until the deadline: on
+/// Linux, the send timeout limits this wait, too. If a signal interrupts the wait, it begins anew: the server has not
+/// seen the attempt.
 #[cfg(target_os = "linux")]
 fn connect_unix(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
     use rustix::io::Errno;
@@ -129,7 +129,7 @@ fn connect_unix(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
     }
 }
 
-/// Connects to a socket. Other systems refuse at once what they cannot hold for the server.
+/// Connects to a socket. Other systems refuse at once if the server's queue is full.
 #[cfg(not(target_os = "linux"))]
 fn connect_unix(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
     loop {
@@ -140,7 +140,7 @@ fn connect_unix(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
     }
 }
 
-/// The error of a connection that did not come about.
+/// The error of a connection that could not be made.
 fn at(endpoint: &Endpoint) -> impl Fn(io::Error) -> Error {
     move |error| Error::Connection(format!("{endpoint}: {error}"))
 }

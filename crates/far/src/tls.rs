@@ -26,8 +26,8 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// The authorities that this system trusts, no certificate of the client, and the host of the URL as the server's
-    /// name.
+    /// Trusts the authorities that this system trusts, sends no client certificate, and expects the host of the URL as
+    /// the server's name.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -40,8 +40,8 @@ impl Tls {
         self
     }
 
-    /// PEM files with the client's certificate, followed by those that vouch for it, and its private key. Redis asks for
-    /// them unless it was told otherwise (`tls-auth-clients`).
+    /// PEM files with the client's certificate, followed by those of its issuers, and with its private key. Redis asks
+    /// for a client certificate unless `tls-auth-clients` says otherwise.
     #[must_use]
     pub fn identity(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.identity = Some((certificate.into(), key.into()));
@@ -80,7 +80,7 @@ impl Tls {
     fn roots(&self) -> Result<RootCertStore> {
         let mut roots = RootCertStore::empty();
         let Some(file) = &self.authorities else {
-            // What this system has and cannot be read is left out, as other programs do.
+            // Certificates of this system that cannot be read are left out, as other programs do.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             return match roots.is_empty() {
                 false => Ok(roots),
@@ -139,7 +139,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// A connection on which both sides have agreed on keys.
+/// A connection after its handshake.
 pub(crate) struct Encrypted {
     tls: ClientConnection,
     socket: TcpStream,
@@ -155,7 +155,7 @@ impl Encrypted {
         Ok(stream)
     }
 
-    /// The socket, for its timeouts and its end.
+    /// The socket, for its timeouts and its shutdown.
     pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket
     }
@@ -184,7 +184,7 @@ impl Encrypted {
     fn receive(&mut self) -> io::Result<usize> {
         let len = self.tls.read_tls(&mut self.socket)?;
         if let Err(error) = self.tls.process_new_packets() {
-            // The alert that says so to the server.
+            // Sends the alert that tells the server about the error.
             let _ = self.flush();
             return Err(io::Error::other(error));
         }
@@ -201,16 +201,15 @@ impl Encrypted {
         Ok(())
     }
 
-    /// What is decrypted already, or comes out of one read from the socket. Several may be needed before a record is
-    /// whole: then this ends as if the time of the socket were over. So a caller's deadline holds, however slowly bytes
-    /// come.
+    /// Returns what is decrypted already, or what one read from the socket adds. A record may need several reads: then
+    /// this fails as if the socket had timed out, so a caller's deadline holds however slowly bytes come.
     pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self.tls.reader().read(into) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             done => return done,
         }
         self.receive().map_err(|error| io::Error::new(error.kind(), explained(&error)))?;
-        // The answer to a change of keys.
+        // Sends the answer to a change of keys.
         self.flush()?;
         self.tls.reader().read(into)
     }

@@ -1,4 +1,4 @@
-//! Writes: to the far tier first; then the near key is deleted, whatever became of the command.
+//! Writes. A write goes to the far tier first. Then the near key is deleted, whether or not the command succeeded.
 //!
 //! The new value is not stored near: the server's own invalidation of this write is on its way, and another host may have
 //! written since. The next read fetches, once for the host.
@@ -14,8 +14,8 @@ use std::time::UNIX_EPOCH;
 impl Far {
     /// Stores a value.
     ///
-    /// When a write of any kind has returned, with success or an error, no read of this host that begins later returns
-    /// the value from before it. After an error of the connection the server may still execute the write.
+    /// When a write of any kind has returned, with success or an error, no read on this host that begins later returns
+    /// the value from before the write. After an error of the connection the server may still execute the write.
     ///
     /// # Errors
     /// Those of the server.
@@ -47,7 +47,7 @@ impl Far {
         number(&self.0.change(&[key], Some(key), &[b"INCRBY", key, delta.to_string().as_bytes()])?)
     }
 
-    /// Removes all keys of the database (`FLUSHDB`), and what the near tier says of any.
+    /// Removes all keys of the database (`FLUSHDB`), and everything in the near tier.
     ///
     /// # Errors
     /// Those of [`set`](Far::set).
@@ -60,10 +60,10 @@ impl Far {
         result
     }
 
-    /// Executes any command once, given with the keys that it changes.
+    /// Executes any command once. `changes` names the keys that it changes.
     ///
     /// In a cluster all of them must lie in one slot: give them the same tag, as in `{user:7}:name`. A command that
-    /// changes no key is asked where its first argument lies as a key.
+    /// changes no key goes to the master of its first argument, taken as a key.
     ///
     /// # Errors
     /// Those of [`set`](Far::set); [`Error::Slots`](crate::Error::Slots).
@@ -92,8 +92,8 @@ impl Drop for Deletion<'_> {
 }
 
 impl Inner {
-    /// Executes a command that changes keys, and then ends what the near tier says of them.
-    /// `beside`: a key of the slot in which the command's keys lie.
+    /// Executes a command that changes keys, and then removes them from the near tier. `beside`: a key of the slot in
+    /// which the command's keys lie.
     pub(crate) fn change(&self, keys: &[&[u8]], beside: Option<&[u8]>, command: &[&[u8]]) -> Result<Value> {
         self.counters.writes.add(1);
         let deletion = Deletion { inner: self, keys };

@@ -16,7 +16,7 @@ use super::writer::Writer;
 pub struct Choice {
     /// Only those of this namespace.
     pub namespace: Option<String>,
-    /// Only those whose keys begin so. With a namespace, what follows its name counts.
+    /// Only those whose keys begin with this. With a namespace, the part of the key after its name counts.
     pub prefix: Vec<u8>,
 }
 
@@ -29,8 +29,8 @@ pub struct Written {
     pub bytes: u64,
 }
 
-/// Writes a stream of the items of a whole file, the most used ones first. It is not a snapshot. Once `is_asked_to_end`
-/// says so, the dump fails.
+/// Writes a stream of the items of a whole file, the most used ones first. It is not a snapshot. The dump fails once
+/// `is_asked_to_end` returns `true`.
 ///
 /// # Errors
 /// Those of the output.
@@ -65,8 +65,8 @@ pub fn dump(
     Ok(Written { items, bytes })
 }
 
-/// [`dump`] to a file. A regular one gets its name at the end, so that no half of a stream has it, and replaces one of that
-/// name. Only its owner can read it.
+/// [`dump`] to a file. A regular file gets its name only when the stream is complete, and replaces a file of that name.
+/// Only its owner can read it.
 ///
 /// # Errors
 /// Those of the file; and one if it is the cache file itself.

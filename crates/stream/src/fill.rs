@@ -13,9 +13,10 @@ const BATCH: usize = 4096;
 /// How a cache file is filled.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FillOptions {
-    /// What becomes of the values that the file has.
+    /// What happens to the values that the file already has.
     pub restore: RestoreOptions,
-    /// Whether items that bear tags are stored, too. Nobody knows whether their tags were invalidated since they were saved.
+    /// Whether items that bear tags are stored, too. It is unknown whether their tags were invalidated after the items
+    /// were saved.
     pub tagged: bool,
 }
 
@@ -81,7 +82,7 @@ impl<'c> Filling<'c> {
         }
     }
 
-    /// Stores items, and returns how many there were. What the file cannot hold is counted.
+    /// Stores items, and returns how many there were. Items that the file cannot hold are counted in `tally`.
     ///
     /// # Errors
     /// Any other error, which ends the work.

@@ -67,7 +67,7 @@ impl Head {
 /// What a frame contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Namespaces, which are numbered on from those before.
+    /// Namespaces, whose numbers continue those of the previous frame of this kind.
     Namespaces = 1,
     /// Whole items.
     Items = 2,

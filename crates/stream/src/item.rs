@@ -30,7 +30,7 @@ pub struct Namespace {
     pub soft_ttl_ms: u64,
     /// How long the cache remembers that a key has no value.
     pub absence_ttl_ms: u64,
-    /// How long an item lives that nobody reads.
+    /// How long an item lives without a read.
     pub idle_ms: u64,
     /// By how many thousandths a time to live is shortened at most.
     pub jitter: u16,
@@ -83,7 +83,8 @@ fn take_time(bytes: &mut &[u8]) -> Option<Option<SystemTime>> {
     Some((ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms)))
 }
 
-/// Writes what stands in front of an item's key and value. The namespace is its number in the stream, 0 for none.
+/// Writes what stands in front of an item's key and value. `namespace` is the namespace's number in the stream, or 0
+/// for none.
 pub(crate) fn encode_head(item: &SavedItem, namespace: u64, out: &mut Vec<u8>) {
     put(item.key.len() as u64, out);
     // 0 stands for a remembered absence.
@@ -102,7 +103,8 @@ pub(crate) fn encode_head(item: &SavedItem, namespace: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// The items of a frame; `None` for one of a namespace that was lost. What follows bytes that are no item is lost, too.
+/// The items of a frame; `None` for an item of a namespace that was lost. Bytes that are no item also give `None`, and
+/// what follows them is lost.
 pub fn items<'b>(
     mut bytes: &'b [u8],
     namespaces: &'b [Option<Arc<str>>],

@@ -15,7 +15,7 @@ pub struct Loaded {
     /// What became of its items.
     pub tally: Tally,
     ending: Ending,
-    /// How many items were read, with those that were passed over because of their size.
+    /// How many items were read, including those that were skipped because of their size.
     items: u64,
     lost: u64,
 }
@@ -23,7 +23,7 @@ pub struct Loaded {
 /// Why a stream was not loaded to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// It is none.
+    /// It is not a stream.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// It cannot be read.
@@ -34,8 +34,8 @@ pub enum LoadError {
     Cache(#[source] Error, Box<Tally>),
 }
 
-/// Stores all items of a stream. Namespaces that the file lacks are added; `refused` learns of those for which it has no
-/// room, and whose items are left out.
+/// Stores all items of a stream. Namespaces that the file lacks are added; `refused` is called for each one that cannot
+/// be added, and its items are left out.
 ///
 /// # Errors
 /// What was stored before stays.

@@ -18,7 +18,7 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
         let (&byte, rest) = bytes.split_first()?;
         *bytes = rest;
         let part = u64::from(byte & 0x7f);
-        // The tenth byte has the highest bit alone.
+        // The tenth byte has only the highest bit.
         if i == LONGEST - 1 && part > 1 {
             return None;
         }
@@ -30,7 +30,7 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Takes so many bytes from the beginning.
+/// Takes this many bytes from the beginning.
 pub(crate) fn take_bytes<'b>(bytes: &mut &'b [u8], len: u64) -> Option<&'b [u8]> {
     let (taken, rest) = bytes.split_at_checked(usize::try_from(len).ok()?)?;
     *bytes = rest;

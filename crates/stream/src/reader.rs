@@ -1,5 +1,5 @@
-//! Reads a stream, which may be cut, damaged or made to do harm: no length is believed before it was checked, and no more
-//! memory is taken than for a few frames and for the largest item that the caller wants.
+//! Reads a stream, which may be cut, damaged or malicious: no length is trusted before it was checked, and memory is
+//! taken only for a few frames and for the largest item that the caller wants.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -64,7 +64,7 @@ pub enum Ending {
 
 /// The pieces of an item that is larger than a frame.
 enum Pieces {
-    /// None is being put together.
+    /// No item is being put together.
     No,
     Some(Vec<u8>),
     /// The item is larger than the caller wants.
@@ -127,7 +127,7 @@ impl<R: Read> Reader<R> {
         &self.namespaces
     }
 
-    /// How many frames are missing so far, or did not pass their checksum, or had no sense.
+    /// How many frames are missing so far, did not pass their checksum, or made no sense.
     pub fn lost(&self) -> u64 {
         self.lost
     }
@@ -209,7 +209,7 @@ impl<R: Read> Reader<R> {
         decoded.is_ok_and(|len| len == head.raw_len)
     }
 
-    /// The namespaces of a frame, whose first number goes before them.
+    /// The namespaces of a frame, which begins with the number of the first one.
     fn add_namespaces(&mut self) -> Option<Vec<Namespace>> {
         let mut bytes = &self.raw[..];
         let before = take(&mut bytes)?.checked_sub(1).and_then(|before| usize::try_from(before).ok())?;

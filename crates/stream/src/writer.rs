@@ -70,7 +70,7 @@ impl<W: Write> Writer<W> {
             }
             self.namespaces.insert(namespace.name.clone(), number);
             namespace.encode(&mut self.block);
-            // One takes some 200 bytes at most.
+            // A namespace takes about 200 bytes at most.
             if self.block.len() > BLOCK / 2 {
                 self.frame(Kind::Namespaces)?;
             }

@@ -24,7 +24,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     options: BenchOptions,
     /// Take the keys from an access trace, in its order, instead of from a distribution. May be given several times.
-    /// The values have --value-size, and --writes is the share of requests that write.
+    /// The values have the size of --value-size, and --writes is the share of requests that write.
     #[arg(long, value_name = "TRACE", conflicts_with_all = ["distribution", "keys"])]
     trace: Vec<PathBuf>,
     /// The columns of a csv trace with the key and the size; see "kennel replay --help".

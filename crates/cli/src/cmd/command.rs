@@ -16,7 +16,7 @@ const NOT_RUNNABLE: u8 = 126;
 /// The exit status if the command was not found.
 const NOT_FOUND: u8 = 127;
 
-/// A failure that leaves no exit status of the command.
+/// A failure after which the command has no exit status.
 #[derive(Debug)]
 pub struct Failure {
     status: u8,

@@ -17,7 +17,7 @@ use crate::output::{print_line, unless_reader_gone, with_spinner};
 ///
 /// The most used items come first, so they are the ones that a smaller file gets. Items keep their flags, expiries and
 /// times of creation. If the second file does not exist, it is created with the sizes and the lock strategy of the
-/// first; use "kennel create" before for other options.
+/// first; for other options, create it before with "kennel create".
 ///
 /// The copy is not a snapshot: other processes may use both files meanwhile, and each item was current at some moment of
 /// the copy. The first file is not changed.
@@ -51,7 +51,7 @@ pub fn run(args: &CopyArgs) -> CliResult {
     }
     let mut filling = Filling::new(&to, args.fill.how());
     let copied = with_spinner("Copying", || copy(&from, &mut filling));
-    // Also after an error, since the items are in the file.
+    // This is printed also after an error, since the items so far are in the file.
     let printed = print_line(format_args!("Copied {}.", InWords(&filling.tally)));
     copied?;
     unless_reader_gone(printed)?;

@@ -49,16 +49,16 @@ pub struct CreateArgs {
     /// How many namespaces the file has room for.
     #[arg(long, value_name = "N", default_value_t = 64)]
     namespaces: u32,
-    /// Whether the file counts the hits and misses of each namespace: yes or no. By default it does if that takes at most
-    /// a fiftieth of the capacity: 1 MiB with 1024 seats and 64 namespaces.
+    /// Whether the file counts the hits and misses of each namespace: yes or no. By default it does if the counters
+    /// take at most a fiftieth of the capacity. With 1024 seats and 64 namespaces they take 1 MiB.
     #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
     namespace_reads: Option<bool>,
-    /// Whether the file has room for samples of reads, as "kennel advise" takes them: yes or no. By default it does if that
-    /// takes at most a hundredth of the capacity: 1.1 MiB with 1024 seats.
+    /// Whether the file has room for samples of reads, as "kennel advise" takes them: yes or no. By default it does if
+    /// the samples take at most a hundredth of the capacity. With 1024 seats they take 1.1 MiB.
     #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
     samples: Option<bool>,
     /// The length of the tables of tags: 0, or a power of two from 64 to 65536. Tags that share a place there are
-    /// invalidated together. By default one place for each KiB of the capacity, from 4096 to 65536.
+    /// invalidated together. By default there is one place for each KiB of the capacity, from 4096 to 65536.
     #[arg(long, value_name = "N")]
     tags: Option<u32>,
     /// The permission bits of the file in octal, for example 660 to share it with a group.
@@ -74,8 +74,8 @@ pub struct CreateArgs {
     /// Touch every page of the file now, so that later writes do not wait for memory or disk space.
     #[arg(long)]
     prefault: bool,
-    /// Whether the file is to lie in large pages of 2 MiB, on Linux: random keys in a gigabyte of data then take about
-    /// 0.7 of the time. "kennel stat" shows what came of it.
+    /// Whether the file uses large pages of 2 MiB, on Linux: accesses to random keys in a gigabyte of data then take
+    /// about 0.7 of the time. "kennel stat" shows the result.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     large_pages: Large,
 }

@@ -10,8 +10,8 @@ use crate::args::{KeyHexArgs, NamespaceArgs, WriteArgs};
 
 /// Remove keys with their values.
 ///
-/// The exit status is 1 when the cache did not hold one of the keys; the others are removed anyway. With --prefix it is 1
-/// when no key begins with the prefix. A key that is stored while the keys are listed may stay.
+/// The exit status is 1 when the cache did not hold all of the keys; those that it held are removed anyway. With
+/// --prefix it is 1 when no key begins with the prefix. A key that is stored while the keys are listed may stay.
 ///
 /// Example: kennel delete my.cache greeting page
 #[derive(Args)]
@@ -47,7 +47,7 @@ pub fn run(args: DeleteArgs) -> CliResult {
     Ok(hit_or_miss(all_held))
 }
 
-/// Keys that are removed together.
+/// How many keys are removed together.
 const BATCH: usize = 1024;
 
 /// Removes all keys that begin with a prefix, and returns whether there were any.

@@ -19,13 +19,14 @@ use crate::output::{is_reader_gone, print_line, stdout, with_spinner};
 
 /// Write the items of a cache file to a stream, the most used ones first.
 ///
-/// "kennel load" reads the stream into another file, which may have another size, other options or be on another host.
-/// The stream has all items with their keys, values, namespaces, flags, expiries and times of creation, compressed and
-/// with checksums.
+/// "kennel load" reads the stream into another file, which may have another size or other options, or be on another
+/// host. The stream has all items with their keys, values, namespaces, flags, expiries and times of creation,
+/// compressed and with checksums.
 ///
 /// It is not a snapshot: other processes may use the file meanwhile, and each item was current at some moment of the
-/// dump. What is deleted or invalidated later is in the stream all the same. The file is opened read-only and without a
-/// lock; as with "kennel get", a copy or a file from before a restart of the machine is opened for writing.
+/// dump. An item that is deleted or invalidated after it was written stays in the stream. The file is opened read-only
+/// and without a lock; only a copy, or a file from before a restart of the machine, is opened for writing, as with
+/// "kennel get".
 ///
 /// The exit status is 1 when the file does not have the namespace.
 ///
@@ -34,8 +35,8 @@ use crate::output::{is_reader_gone, print_line, stdout, with_spinner};
 pub struct DumpArgs {
     #[command(flatten)]
     file: FileArgs,
-    /// Where to write the stream; "-" is standard output. A file gets its name when the stream is complete; one of that
-    /// name is replaced then. Only its owner can read it.
+    /// Where to write the stream; "-" is standard output. A file gets its name when the stream is complete, and then
+    /// replaces an existing file of that name. Only its owner can read it.
     #[arg(short, long, value_name = "OUT", default_value = "-", value_hint = ValueHint::FilePath)]
     output: PathBuf,
     /// Write only the items whose keys begin with this.
@@ -43,7 +44,7 @@ pub struct DumpArgs {
     prefix: OsString,
     #[command(flatten)]
     spelling: KeyHexArgs,
-    /// Write only the items of this namespace. A prefix then begins behind its name.
+    /// Write only the items of this namespace. A prefix then applies to the part of the key after the namespace's name.
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What `kennel load` and `kennel copy` have in common, which store saved items in a cache file.
+//! What `kennel load` and `kennel copy`, the commands that store saved items in a cache file, have in common.
 
 use std::fmt;
 
@@ -13,15 +13,16 @@ use crate::output::warn;
 /// Which items are stored.
 #[derive(Args)]
 pub struct FillArgs {
-    /// Replace what the file holds for a key. By default that is kept, because it is newer.
+    /// Replace the value that the file holds for a key. By default this value is kept, because it is newer.
     #[arg(long)]
     replace: bool,
-    /// Store items for which there is no room like new ones, so that others are evicted. By default they are left out, and
-    /// nothing that the file holds is evicted: the file keeps what it has and gets the most used items that fit.
+    /// Store items even if there is no room for them, so that other items are evicted. By default such items are left
+    /// out, and nothing that the file holds is evicted: the file keeps what it has and gets the most used items that
+    /// fit.
     #[arg(long)]
     evict: bool,
-    /// Store items that bear tags, too. By default they are left out, because nobody knows whether their tags were invalidated
-    /// since they were read from the other file.
+    /// Store items that bear tags, too. By default they are left out, because it is unknown whether their tags were
+    /// invalidated after they were read from the other file.
     #[arg(long)]
     tagged: bool,
 }
@@ -37,7 +38,7 @@ pub fn refused(namespace: &Namespace, error: &Error) {
     warn(&format!("the items of namespace {:?} are left out: {}", namespace.name, of_cache(error)));
 }
 
-/// What became of items, for people.
+/// What became of the items, as text for people.
 pub struct InWords<'t>(pub &'t Tally);
 
 /// One sentence: `12 items; 3 had expired`.

@@ -8,12 +8,12 @@ use crate::args::{WriteArgs, find_namespace};
 
 /// Forget everything in a namespace, or everything that bears a tag, immediately and in every process.
 ///
-/// A namespace is a named part of a cache: "memo" is the one of "kennel memo", others are those of your programs; "kennel stat"
-/// lists them. Values bear tags if they were stored so, for example by "kennel set --tag", in whatever namespace. It takes
-/// the same short time for any number of values.
+/// A namespace is a named part of a cache: "memo" is that of "kennel memo", and your programs may have others. "kennel
+/// stat" lists them. Values bear the tags with which they were stored, for example by "kennel set --tag", in any
+/// namespace. An invalidation takes the same short time for any number of values.
 ///
-/// The exit status is 1 when the file has no namespace of that name, and standard error says which it has. A file does not
-/// know which tags there are.
+/// The exit status is 1 when the file has no namespace of that name, and standard error lists those that it has. An
+/// unknown tag is no error, because a file does not know which tags there are.
 ///
 /// Examples: kennel invalidate my.cache pages; kennel invalidate my.cache --tag product:7
 #[derive(Args)]

@@ -13,8 +13,8 @@ use crate::{hex, output};
 /// List the keys that the cache holds, one per line, in no particular order.
 ///
 /// The list is not a snapshot: it may or may not contain keys that are written or evicted while it is made. The file is
-/// opened read-only and without a lock; as with "kennel get", a copy or a file from before a restart of the machine is
-/// opened for writing. The exit status is 1 when the file does not have the namespace.
+/// opened read-only and without a lock; only a copy, or a file from before a restart of the machine, is opened for
+/// writing, as with "kennel get". The exit status is 1 when the file does not have the namespace.
 ///
 /// Example: kennel keys my.cache --prefix session:
 #[derive(Args)]

@@ -20,7 +20,7 @@ use crate::platform::{self, Stream};
 /// keep their flags, expiries and times of creation; those that have expired are left out. The most used items come
 /// first, so they are the ones that a smaller file gets.
 ///
-/// The exit status is 1 when the stream is cut or damaged, or does not have all its items. What is whole is stored all
+/// The exit status is 1 when the stream is cut or damaged, or does not have all its items. Whole items are stored all
 /// the same, and standard error says what is missing.
 ///
 /// Examples: kennel load my.cache my.dump; zcat old.dump.gz | kennel load my.cache --replace
@@ -55,7 +55,7 @@ pub fn run(args: &LoadArgs) -> CliResult {
     Ok(hit_or_miss(missing.is_none()))
 }
 
-/// The error that ended the work. That the line before could not be printed matters less.
+/// The error that ended the work. It matters more than a failure to print the line before it.
 fn unfinished(_: io::Result<()>, name: &str, error: &(dyn std::error::Error + 'static)) -> AnyError {
     format!("the rest of {name} is not loaded: {}", message::with_causes(error)).into()
 }

@@ -1,6 +1,7 @@
 //! The commands: each has a file or a folder, and [`command_line`] lists them all.
 //!
-//! [`outcome`] is how commands end, [`filling`] what those share that store saved items, and [`command`] is what those share that run other commands.
+//! [`outcome`] is how commands end. The commands that store saved items share [`filling`], and those that run other
+//! commands share [`command`].
 
 mod advise;
 mod bench;

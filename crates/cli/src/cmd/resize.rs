@@ -16,11 +16,12 @@ use crate::time::parse_duration;
 /// Give a cache file another size while programs use it.
 ///
 /// A new file gets the items, namespaces, counters and invalidations of the old one, and takes its place; all programs
-/// switch to it at their next call. Reads do not miss because of it, and writers wait for some milliseconds at the end. If
-/// not all items fit, the most used ones are kept. There must be room for both files, until the last program has switched.
+/// switch to it at their next call. Reads do not miss because of the switch, and writers wait for some milliseconds at
+/// the end. If not all items fit, the most used ones are kept. There must be room for both files, until the last
+/// program has switched.
 ///
-/// Creations in progress are voided: their callers get their values, which are not stored. Keys that are locked, for
-/// example by "kennel lock", are waited for. If the command is killed, the file is as it was.
+/// Creations in progress are voided: their callers get their values, which are not stored. The command waits for keys
+/// that are locked, for example by "kennel lock". If the command is killed, the file stays as it was.
 ///
 /// Programs that open the file with a capacity of their own must be told the new one before their next start: see
 /// docs/operations.md.

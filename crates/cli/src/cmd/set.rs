@@ -24,14 +24,14 @@ pub struct SetArgs {
     key: KeyArgs,
     /// The value. Without it, or with "-", the value is standard input up to its end.
     value: Option<OsString>,
-    /// The time after which the value expires, with a unit: 250ms, 1.5s, 5m, 2h or 1d. By default it does not expire, or
-    /// as the namespace says.
+    /// The time after which the value expires, with a unit: 250ms, 1.5s, 5m, 2h or 1d. The default is that of the
+    /// namespace; without one, the value does not expire.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     ttl: Option<Duration>,
     /// A number of 32 bits that is stored with the value and shown by "kennel get --json".
     #[arg(long, value_name = "N", default_value_t = 0)]
     flags: u32,
-    /// A tag of the value: "kennel invalidate --tag" ends all values that bear it. May be given up to 16 times.
+    /// A tag of the value: "kennel invalidate --tag" invalidates all values that bear it. May be given up to 16 times.
     #[arg(long = "tag", value_name = "NAME")]
     tags: Vec<String>,
     /// Store the value only if the cache does not hold the key.

@@ -49,7 +49,7 @@ pub fn run(args: &StatArgs) -> CliResult {
     if args.prometheus {
         return print_metrics(args);
     }
-    // A mapping for large pages shows which ones the file has, also on a disk; one for reading makes none.
+    // A mapping for large pages shows which ones the file has, also on a disk; a mapping for reading makes none.
     let cache = args.file.options().large_pages(LargePages::Always).open_read_only(args.file.path())?;
     let stats = cache.stats();
     let stripes = args.stripes.then(|| cache.stripe_stats());

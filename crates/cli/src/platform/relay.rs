@@ -89,7 +89,7 @@ pub fn run_in_place(command: &mut Command) -> io::Result<ExitStatus> {
 fn leave_closed(command: &mut Command, inherited: &[Stream]) {
     for stream in inherited.iter().copied().filter(|&stream| is_closed(stream)) {
         let close = move || {
-            // SAFETY: it is the `/dev/null` that the runtime opened, and nobody uses it between fork and exec.
+            // SAFETY: it is the `/dev/null` that the runtime opened, and nothing uses it between fork and exec.
             drop(unsafe { OwnedFd::from_raw_fd(stream as RawFd) });
             Ok(())
         };

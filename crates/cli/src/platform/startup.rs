@@ -2,7 +2,7 @@
 //!
 //! Before `main`, Rust's runtime opens `/dev/null` in place of each closed stream, so that no file of the program gets
 //! its number. A closed stream then looks empty or accepts everything: `kennel set` would store an empty value, and
-//! `kennel get` would lose a value. So the loader calls a function of this file before the runtime does that.
+//! `kennel get` would lose a value. So the loader calls a function of this file before the runtime starts.
 #![expect(unsafe_code, reason = "the loader finds functions to call before `main` by their section")]
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -15,7 +15,7 @@ use super::{lirs, oracle, twitter};
 /// How many lines are examined.
 const LINES: usize = 1000;
 
-/// Lines are taken for `time key`, and not for `key size`, if at least one in so many cannot be `key size`.
+/// Lines are taken for `time key`, and not for `key size`, if at least one in this many cannot be `key size`.
 const PROOF: usize = 10;
 
 /// The format of a trace that begins with `sample`, or `None` if it is blank.

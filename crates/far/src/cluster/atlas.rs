@@ -1,11 +1,11 @@
-//! The map in the near file, which all processes of the host go by.
+//! The map in the near file, which all processes of the host follow.
 //!
 //! It is a value in a namespace of its own, and that namespace's first word is its number. The number is raised after
-//! the map is stored, so whoever reads a number finds that map or a later one. A process keeps its copy as long as the
-//! number stands. Without the map of the current number a process uses no near value.
+//! the map is stored, so a process that reads a number finds that map or a later one. A process keeps its copy as long
+//! as the number stays the same. Without the map of the current number a process uses no near value.
 //!
-//! The first number in a file is the host's time in microseconds. So a file that takes the place of another one has higher
-//! numbers, and nobody takes the map of the former for its own.
+//! The first number in a file is the host's time in microseconds. So a file that takes the place of another one has
+//! higher numbers, and no process takes the old file's map for the new file's.
 
 use super::map::{Map, Merged};
 use crate::clock::HostClock;
@@ -15,9 +15,9 @@ use kennel::{Cache, SetOptions, Stamp, Swap};
 use std::sync::Arc;
 
 const KEY: &str = "map";
-/// The word of the namespace.
+/// The word of the namespace that holds the number.
 const NUMBER: usize = 0;
-/// How often a change is tried that others are faster than.
+/// How often a change is tried if other processes are faster.
 const ATTEMPTS: usize = 64;
 
 pub(crate) struct Atlas {
@@ -68,12 +68,14 @@ impl Atlas {
         Some(map)
     }
 
-    /// The last map that this process knew: good enough to find the way, and not to trust a near value.
+    /// The current map, or the last one that this process knew: good enough to route a call, and not to trust a near
+    /// value.
     pub(crate) fn last_known(&self) -> Arc<Map> {
         self.current().unwrap_or_else(|| self.known.load_full())
     }
 
-    /// Whether the map of this number is the current one, and stored. Asking counts as use, which keeps it.
+    /// Whether the map of this number is the current one, and stored. This call counts as a use, so the map is not
+    /// evicted.
     pub(crate) fn stands(&self, number: u64) -> bool {
         self.number() == number && self.cache.get(KEY).is_some()
     }
@@ -89,8 +91,8 @@ impl Atlas {
         Some((std::str::from_utf8(&item.value).ok().and_then(Map::decode), item.stamp))
     }
 
-    /// Changes the map. `flush` is called with what changes before anybody can see it; `true`: all namespaces change,
-    /// because the last map is lost.
+    /// Changes the map. `flush` is called with what changes before any process can see it; `true`: all namespaces
+    /// change, because the last map is lost.
     pub(crate) fn change(&self, change: impl Fn(&mut Map) -> Merged, flush: impl Fn(&Merged, bool)) -> Result<()> {
         for _ in 0..ATTEMPTS {
             let number = self.number();
@@ -106,12 +108,12 @@ impl Atlas {
                 }
                 return Ok(());
             }
-            // A damaged number may be the last one.
+            // A damaged map may have the highest number, after which there is none.
             let first = if number == 0 { self.clock.now() } else { 0 };
             let next = map.number.max(stored).max(number).max(first).checked_add(1);
             map.number = next.ok_or_else(|| Error::Connection("no number is left for a map of slots".into()))?;
             flush(&merged, is_lost);
-            // Of two callers that store a map of the same number one is told here, and looks again.
+            // Of two callers that store a map of the same number, one finds out here, and tries again.
             if self.store(&map, stamp)? && self.cache.raise_namespace_word(NUMBER, map.number)? < map.number {
                 return Ok(());
             }
@@ -228,7 +230,7 @@ mod tests {
         let one = atlas(&place);
         one.change(take(1, 1), |_, _| ()).unwrap();
         one.cache.set(KEY, format!("kennel-far-map-1 {}\n0 a h:1 1 0 1 0-9\n", u64::MAX)).unwrap();
-        // Who cannot tell the others of a change must not go on as if it had.
+        // A process that cannot tell the others about a change must not go on as if it had.
         assert!(one.change(take(2, 3), |_, _| ()).is_err() && one.change(take(2, 4), |_, _| ()).is_err());
         assert_eq!((atlas(&place).owner(5), one.number()), (Some(0), u64::MAX));
     }

@@ -5,9 +5,9 @@ use crate::slots::{SLOTS, range};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// How many masters a map has room for. Keys of others are fetched each time, by way of a redirect.
+/// How many masters a map has room for. Keys of further masters are fetched at each read, by way of a redirect.
 pub(crate) const MOST_MASTERS: usize = 250;
-/// A master that is not seen any more is forgotten if it was not heard of for so long.
+/// A master that a node does not see any more is forgotten if it said nothing for this long.
 pub(crate) const FORGET_AFTER_US: u64 = 10_000_000;
 const NOBODY: u8 = u8::MAX;
 const HEAD: &str = "kennel-far-map-1";
@@ -34,9 +34,9 @@ pub(crate) struct Map {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Merged {
     pub is_changed: bool,
-    /// Namespaces of which nothing may be kept.
+    /// Namespaces in which nothing may be kept.
     pub flushed: BTreeSet<usize>,
-    /// Those of them that are another master's now.
+    /// The flushed namespaces that belong to another master now.
     pub replaced: BTreeSet<usize>,
 }
 
@@ -82,7 +82,7 @@ impl Map {
         self.owners.iter().filter(|owner| usize::from(**owner) == number).count()
     }
 
-    /// Joins what a node says of itself.
+    /// Merges what a node says about itself.
     pub(crate) fn merge(&mut self, said: &Said) -> Merged {
         let mut merged = Merged::default();
         if !said.is_master {
@@ -122,15 +122,15 @@ impl Map {
         self.master(number).is_some_and(|known| known.asked < said.asked)
     }
 
-    /// Gives a master the slots that it says it has, unless another has them with an epoch that is not lower; and takes
-    /// those away that it no longer has.
+    /// Gives a master the slots that it says it has, unless another master has them with an epoch that is not lower.
+    /// Takes away the slots that it no longer has.
     fn take_slots(&mut self, number: usize, said: &Said, merged: &mut Merged) {
         for slot in 0..SLOTS as u16 {
             let (owner, has) = (usize::from(self.owners[usize::from(slot)]), said.slots.has(slot));
             if has == (owner == number) {
                 continue;
             }
-            // The epoch of another master that has it.
+            // The epoch of another master that has the slot.
             let other = self.master(owner).filter(|_| has).map(|other| other.epoch);
             if other.is_some_and(|epoch| epoch >= said.epoch) {
                 continue;

@@ -1,12 +1,12 @@
-//! Redis Cluster: which master has which slots, as all processes of the host see it, and how data calls find it.
+//! Redis Cluster: which master has which slots, as all processes of the host see it, and how data calls find a master.
 //!
-//! Each master says of itself which slots it has and with which epoch (`CLUSTER NODES`); the *map* of the near file joins
-//! what they say. A slot belongs to the master with the highest epoch of those that say that they have it, as in the
-//! cluster itself. What a master says of others tells only where they are.
+//! Each master says which slots it has, and with which epoch (`CLUSTER NODES`); the *map* of the near file joins what
+//! they say. A slot belongs to the master with the highest epoch of those that say that they have it, as in the cluster
+//! itself. What a master says about others is used only to find them.
 //!
 //! Each master's keys lie in a namespace of their own with a proof of its own. Before the map gives a slot to a
-//! namespace, or takes one away, that namespace is flushed. So what a namespace says of a slot is younger than the moment
-//! at which it got the slot.
+//! namespace, or takes one away, that namespace is flushed. So everything that a namespace has of a slot was stored
+//! after it got the slot.
 
 mod atlas;
 mod map;

@@ -1,4 +1,4 @@
-//! What a node answers that does not have a key.
+//! The answers of a node that does not have a key.
 
 use crate::error::Error;
 
@@ -6,7 +6,7 @@ use crate::error::Error;
 pub(super) enum Redirect {
     /// The slot belongs to the node at this address.
     Moved(String),
-    /// The slot is being moved, and this key is there already.
+    /// The slot is being moved, and this key is already at the node at this address.
     Ask(String),
     /// The keys of the command are on both sides of a slot that is being moved.
     TryAgain,
@@ -29,7 +29,7 @@ impl Redirect {
     }
 }
 
-/// `HOST:PORT`; without a host it is that of the node that answered.
+/// `HOST:PORT`; a missing host is that of the node that answered.
 fn place(place: &str, address: &str) -> Option<String> {
     let (host, port) = place.rsplit_once(':')?;
     let _: u16 = port.parse().ok()?;

@@ -1,8 +1,9 @@
-//! Data calls of a cluster: to the slot's master, and after redirects.
+//! Data calls to a cluster: to the slot's master, and where redirects lead.
 //!
-//! The map of the near file leads the way, so all processes of a host take the same one. Whoever is redirected asks the
-//! nodes what they say of themselves, changes the map accordingly, and deletes the key in the near tiers of all masters,
-//! before it returns: a master that does not know yet that it lost a slot answers as before, also to its tracker.
+//! Calls follow the map of the near file, so all processes of a host take the same route. A call that is redirected
+//! asks the nodes which slots they have, changes the map accordingly, and deletes the key in the near tiers of all
+//! masters before it returns: a master that does not know yet that it lost a slot answers as before, also to its
+//! tracker.
 
 use super::redirect::Redirect;
 use super::view::View;
@@ -19,13 +20,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many answers that are none a call follows.
+/// How many redirects and temporary errors a call follows.
 const MOST_STEPS: usize = 16;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-/// After a lost connection the nodes are asked at most this often who has its slots.
+/// After a lost connection, the nodes are asked at most once in this time which of them has its slots.
 const LOOK_EVERY_US: u64 = 100_000;
-/// More connection pools than that are not kept.
+/// The most connection pools that are kept.
 const MOST_STORES: usize = 512;
 
 pub(crate) struct Router {
@@ -36,7 +37,7 @@ pub(crate) struct Router {
     looked: AtomicU64,
 }
 
-/// The master that answered, and not after a redirect.
+/// The master that answered without a redirect.
 pub(crate) struct From {
     /// Its number in the map.
     pub number: usize,
@@ -46,12 +47,12 @@ pub(crate) struct From {
 /// The answers of one master. They may be stored in its near tier if they are `from` it.
 pub(crate) struct Part {
     pub from: Option<From>,
-    /// The places of the keys.
+    /// The indices of the keys.
     pub at: Vec<usize>,
     pub fetched: Fetched,
 }
 
-/// What was answered of keys, and the errors of the others by their places.
+/// The answers for keys, and the errors of the other keys by their indices.
 #[derive(Default)]
 pub(crate) struct Answers {
     pub parts: Vec<Part>,
@@ -76,11 +77,11 @@ struct Lost {
     error: Error,
 }
 
-/// Where a call is on its way.
+/// The route of a call so far.
 struct Way {
     address: String,
     is_asking: bool,
-    /// Nodes that said that they do not have the slot, and those that were said to have it.
+    /// Nodes that were asked before.
     passed: Vec<String>,
     pause: Duration,
 }
@@ -91,13 +92,13 @@ impl Router {
         Self { settings, nears, stores: Mutex::default(), looked: AtomicU64::new(0) }
     }
 
-    /// The values of keys. Each master is asked once for all of its keys, and all of them at the same time. A master that
-    /// does not answer costs its own keys only.
+    /// The values of keys. Each master is asked once for all of its keys, and all of them at the same time. If a master
+    /// does not answer, only its own keys fail.
     pub(crate) fn fetch(&self, keys: &[&[u8]]) -> Answers {
         let deadline = Instant::now() + self.settings.timeout;
         let (mut answers, mut lost) = (Answers::default(), Vec::new());
         self.ask_all(self.by_place(keys, 0..keys.len(), &mut answers), keys, deadline, &mut answers, &mut lost);
-        // Another master may have the slots of one that is lost by now.
+        // Another master may by now have the slots of a lost one.
         let mut moved = Vec::new();
         for Lost { address, at, error } in std::mem::take(&mut lost) {
             if Instant::now() < deadline && self.may_look() {
@@ -119,7 +120,7 @@ impl Router {
         answers
     }
 
-    /// The places of keys by the addresses of their masters.
+    /// The indices of keys by the addresses of their masters.
     fn by_place(
         &self,
         keys: &[&[u8]],
@@ -167,7 +168,7 @@ impl Router {
         }
     }
 
-    /// Takes the answers of a master, and asks further where it says so.
+    /// Takes the answers of a master, and follows its redirects.
     fn take(&self, all: Part, address: &str, keys: &[&[u8]], answers: &mut Answers) {
         let Part { from, at, fetched } = all;
         let mut part = Part { from, at: Vec::new(), fetched: Fetched { answers: Vec::new(), ..fetched } };
@@ -200,7 +201,7 @@ impl Router {
         Ok(Part { from, at: vec![i], fetched })
     }
 
-    /// Executes a command once, where `beside` lies: the commands that are redirected were not executed.
+    /// Executes a command once, at the master of the key `beside`: a node does not execute a command that it redirects.
     pub(crate) fn call(
         &self,
         command: &[&[u8]],
@@ -215,7 +216,7 @@ impl Router {
         self.follow(slot_of, changes, false, |store, _, is_asking| store.call_as(command, is_asking))
     }
 
-    /// Asks the master of a slot, and whomever the answer leads to.
+    /// Asks the master of a slot, and the nodes to which its answers lead.
     fn follow<R>(
         &self,
         slot: u16,
@@ -239,7 +240,7 @@ impl Router {
         Err(Error::Server(format!("no node of the cluster has slot {slot}: {MOST_STEPS} of them were asked")))
     }
 
-    /// Where to ask after this error; the error if there is no such place.
+    /// Finds where to ask after this error; returns the error if there is no such place.
     fn next(&self, way: &mut Way, slot: u16, is_read: bool, error: Error) -> Result<()> {
         match Redirect::of(&error, &way.address) {
             Some(Redirect::Moved(address)) => way.go(address, false),
@@ -265,7 +266,8 @@ impl Router {
         Ok(())
     }
 
-    /// After redirects: all processes of the host shall know the way before anybody hears of the answer.
+    /// Changes the map after redirects: all processes of the host are to know the route before the caller gets the
+    /// answer.
     fn arrived(&self, way: &Way, keys: &[&[u8]]) {
         if way.passed.is_empty() {
             return;
@@ -279,7 +281,7 @@ impl Router {
         keys.iter().filter(|key| self.settings.covers(key)).for_each(|key| self.nears.delete_everywhere(key));
     }
 
-    /// Where the master of a slot is, or a node that knows it.
+    /// The address of a slot's master, or of a node that knows the master.
     fn place(&self, slot: u16) -> Result<String> {
         let map = self.nears.atlas().map(|atlas| atlas.last_known()).unwrap_or_default();
         let owner = map.owner(slot).and_then(|number| map.master(number));
@@ -317,7 +319,7 @@ impl Router {
             && self.looked.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Asks the nodes which are known, one after the other, who has a slot.
+    /// Asks the known nodes, one after the other, which node has a slot.
     fn look(&self, slot: u16) -> Result<Option<String>> {
         let map = self.nears.atlas().map(|atlas| atlas.last_known()).unwrap_or_default();
         let mut nodes: Vec<String> = map.masters().map(|(_, master)| master.address.clone()).collect();
@@ -352,8 +354,8 @@ impl Router {
     }
 }
 
-/// Makes the connections that are missing, if there are several: all at the same time, so that a master that does not accept
-/// takes no time from the others.
+/// Makes the missing connections, if there are several, at the same time, so that a master that does not accept takes
+/// no time from the others.
 fn connect_all(calls: &mut [Call], deadline: Instant) {
     let mut missing: Vec<&mut Call> = calls.iter_mut().filter(|call| call.sent.is_none()).collect();
     if missing.len() < 2 {
@@ -362,7 +364,7 @@ fn connect_all(calls: &mut [Call], deadline: Instant) {
     thread::scope(|scope| {
         for call in &mut missing {
             let connect = || call.sent = Some(call.store.send_anew(&call.question, deadline));
-            // Without a thread the connection is made later.
+            // If no thread can be started, the connection is made later.
             drop(thread::Builder::new().name("kennel-far connect".into()).spawn_scoped(scope, connect));
         }
     });

@@ -1,12 +1,12 @@
-//! What a node of a cluster says in `CLUSTER NODES`: of itself, and of the other masters.
+//! What a node of a cluster says in `CLUSTER NODES` about itself and about the other masters.
 
 use crate::slots::SlotSet;
 
-/// What a node says of itself.
+/// What a node says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Said {
     pub id: String,
-    /// Where it was asked.
+    /// The address at which it was asked.
     pub address: String,
     pub is_master: bool,
     /// The epoch with which it got its slots. It is raised when slots are taken over.
@@ -14,7 +14,7 @@ pub(crate) struct Said {
     pub slots: SlotSet,
     /// A hash of the slots whose keys are being moved away.
     pub migrating: u64,
-    /// Host time before it was asked: what it said later counts.
+    /// Host time before it was asked: of two answers, the later one counts.
     pub asked: u64,
 }
 
@@ -89,14 +89,14 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// The slots that it has; those in brackets are on their way.
+    /// The slots that it has; entries in brackets are slots that are being moved.
     fn slots(&self) -> Option<SlotSet> {
         let mut slots = SlotSet::default();
         self.slots.iter().filter(|slot| !slot.starts_with('[')).try_for_each(|range| slots.add(range))?;
         Some(slots)
     }
 
-    /// A node that does not know its own address is where the node is that was asked.
+    /// The address of the node of this line. Without an IP address, it is on the host of the node that was asked.
     fn address(&self, host: &str) -> Option<String> {
         let place = self.place.split(',').next()?.split('@').next()?;
         let (ip, port) = place.rsplit_once(':')?;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 /// The end of a write whose answer is not known.
 const NEVER: u64 = u64::MAX;
-/// What the clock of the server and ours may differ by, in microseconds, when a value ends: the server counts in
+/// How far the server's clock and ours may differ, in microseconds, when a value ends: the server counts in
 /// milliseconds.
 const TTL_SLACK: u64 = 5_000;
 
@@ -47,14 +47,15 @@ struct Writes {
     by_value: BTreeMap<u64, Event>,
     /// Moments at which the key had no value: from, until.
     ends: Vec<(u64, u64)>,
-    /// For the writes of all, and of each host: when they began, and the first end among those that began then or later.
+    /// For all writes, and for those of each host: when they began, and the first end among those that began then or
+    /// later.
     all: Ends,
     of_host: BTreeMap<u64, Ends>,
-    /// Times in which promise 1 does not hold, because the server does not.
+    /// Times in which F1 does not hold, because the server itself does not keep it.
     doubts: Vec<(u64, u64)>,
 }
 
-/// Acknowledged writes by their begin.
+/// Acknowledged writes by the time at which they began.
 #[derive(Default)]
 struct Ends(Vec<(u64, u64)>);
 

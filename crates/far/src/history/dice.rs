@@ -21,7 +21,7 @@ impl Dice {
         self.0 % n
     }
 
-    /// A time of so many milliseconds, `to` excluded.
+    /// A time of `from` to `to` milliseconds, `to` excluded.
     pub fn millis(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.up_to(to - from))
     }

@@ -9,11 +9,11 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-/// Keys that a worker writes; all workers read them.
+/// How many keys a worker writes; all workers read them.
 const KEYS_OF_WORKER: u64 = 4;
 /// How long some values live, in microseconds.
 const SHORT_LIFE_US: u64 = 150_000;
-/// The server may execute a write that has failed until then, so nothing else is written before.
+/// For this long, the server may still execute a write that has failed, so nothing else is written before.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// Microseconds that all processes of a host count from the same moment.
@@ -116,9 +116,9 @@ impl Worker {
         self.log.add(Event { kind: Kind::Read, host: self.host, key, value, began, ended: now(), ttl: 0 })
     }
 
-    /// Writes a value that names its write, deletes, or writes for a time.
+    /// Writes a value that names its write, with or without a time to live, or deletes.
     fn write(&mut self) -> io::Result<()> {
-        // Some keys change often. Others stand for long, so that it shows if a change of them was missed.
+        // Some keys change often. Others keep a value for long, so that a missed change shows.
         let key = self.first_key
             + match self.dice.up_to(100) {
                 0..80 => 0,

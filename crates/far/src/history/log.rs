@@ -33,7 +33,8 @@ pub enum Kind {
     Begin = 2,
     /// The same, after the server acknowledged it.
     Acknowledged = 3,
-    /// From `began` to `ended` the nodes of a cluster disagreed on who has the key, and the server itself was old.
+    /// From `began` to `ended` the nodes of a cluster disagreed on which of them has the key, and the server's own
+    /// answers were stale.
     Doubt = 4,
 }
 
@@ -64,7 +65,7 @@ impl Log {
         self.0.write_all(words.as_flattened())
     }
 
-    /// All events of the log at a path. What a killed process has left of its last one is dropped.
+    /// All events of the log at a path. An incomplete last event of a killed process is dropped.
     ///
     /// # Errors
     /// Those of the system.

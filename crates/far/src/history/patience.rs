@@ -1,4 +1,4 @@
-//! Opening a far tier among processes that are stopped.
+//! Opening a far tier while other processes may be stopped.
 
 use crate::error::{Error, Result};
 use crate::far::Far;
@@ -6,11 +6,11 @@ use crate::options::Options;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// Opens a far tier, however long a process that is stopped has the near file's opening lock. [`Options::open`] gives up
+/// Opens a far tier, however long a stopped process holds the near file's opening lock. [`Options::open`] gives up
 /// after some seconds, and a run may stop a process for longer.
 ///
 /// # Errors
-/// Those of [`Options::open`] that do not come of waiting.
+/// Those of [`Options::open`], except for locks that were held too long.
 pub fn open_patiently(options: &Options, near: &Path) -> Result<Far> {
     loop {
         match options.open(near) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// After so many failures in a row a keeper gives its seat back.
+/// After this many failures in a row a keeper gives its seat back.
 const MOST_FAILURES: u32 = 10;
 
 /// Attempts to track, and the pauses between them.

@@ -1,4 +1,4 @@
-//! What a tracker of a cluster checks of its master with each ping: that it is well, and has the same slots.
+//! What a tracker of a cluster checks with each ping: that its master is well, and has the same slots as before.
 
 use super::shared::Shared;
 use crate::cluster::{Said, View};
@@ -13,11 +13,11 @@ use crate::store::unexpected;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A longer answer about the nodes is not asked with every ping.
+/// If the answer about the nodes is longer than this, not every ping asks for it.
 const LONG_ANSWER: usize = 64 << 10;
-/// So many pings after the last look at the map of the near file it is looked at, whether anything is new or not.
+/// After this many pings, the map of the near file is looked at, whether anything is new or not.
 const LOOK_EVERY: u32 = 16;
-/// Keys that are tried until one lies in a slot of the master.
+/// How many keys are tried to find one in a slot of the master.
 const MOST_TRIES: u32 = 200_000;
 
 pub(super) struct Member {
@@ -26,17 +26,17 @@ pub(super) struct Member {
     /// The number of its namespace.
     number: usize,
     said: Said,
-    /// The number of the map in which this is.
+    /// The number of the map that has this state.
     map: u64,
     /// Pings since the map was looked at.
     pings: u32,
-    /// The nodes are asked about with one of so many pings; how many come before the next such.
+    /// One of `every` pings asks about the nodes; `left` pings remain until the next one that does.
     every: usize,
     left: usize,
 }
 
 impl Member {
-    /// Asks a node what it has, and changes the map accordingly. `None`: it is no master.
+    /// Asks a node which slots it has, and changes the map accordingly. `None`: it is no master.
     pub(super) fn join(
         shared: &Shared,
         connection: &mut Connection,
@@ -92,15 +92,15 @@ impl Member {
         if field("cluster_state") != Some("ok") {
             return Err(unexpected("`cluster_state:ok`", reply));
         }
-        // If this ping asks about the nodes, too, the answer tells more.
+        // If this ping asks about the nodes, too, that answer tells more.
         if self.left < self.every && field("cluster_my_epoch") != Some(self.said.epoch.to_string().as_str()) {
             return Err(Error::Connection("the slots of the master changed".into()));
         }
         Ok(())
     }
 
-    /// Checks the answer to `CLUSTER NODES`, which was asked at this host time. What changed is in the map, and the
-    /// namespaces that it concerns are flushed, before this returns.
+    /// Checks the answer to `CLUSTER NODES`, which was asked at this host time. Before this returns, any change is in
+    /// the map, and the namespaces that it concerns are flushed.
     pub(super) fn check_slots(&mut self, shared: &Shared, reply: &Value, asked: u64) -> Result<()> {
         let (view, every) = read(reply, &self.place, asked)?;
         (self.every, self.left) = (every, every);
@@ -137,7 +137,7 @@ fn key_in(slots: &SlotSet, begin: &[u8]) -> Option<Vec<u8>> {
     (0..tries).map(key).find(|key| slots.has(slot(key)))
 }
 
-/// The answer to `CLUSTER NODES`, and with one of how many pings it is worth to be asked.
+/// Parses the answer to `CLUSTER NODES`. Also returns a number N: one of N pings is to ask for the answer.
 fn read(reply: &Value, place: &str, asked: u64) -> Result<(View, usize)> {
     let text = reply.as_bytes().map(String::from_utf8_lossy).unwrap_or_default();
     let view = View::parse(&text, place, asked).ok_or_else(|| unexpected("the nodes of a cluster", reply))?;

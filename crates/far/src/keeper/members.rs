@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often it is looked for masters that came, at most and at least.
+/// The shortest and the longest time between two looks for new masters.
 const SHORTEST_LOOK: Duration = Duration::from_millis(5);
 const LONGEST_LOOK: Duration = Duration::from_millis(250);
-/// A keeper that proves nothing for so long gives its seat back.
+/// A keeper that proves nothing for this long gives its seat back.
 const LEAVE_AFTER: Duration = Duration::from_secs(10);
-/// A session needs little.
+/// A session needs little stack.
 const STACK: usize = 256 << 10;
 
 /// Tracks all masters with a seat until it is to be given back.
@@ -62,7 +62,7 @@ pub(super) fn hold(post: &Post<'_>) {
     shared.is_over.store(false, Ordering::Relaxed);
 }
 
-/// The masters by their ids: those that the last node that was asked saw, and those of the map.
+/// The addresses of the masters by their ids: the masters that the node asked last saw, and those of the map.
 fn wanted(shared: &Shared) -> BTreeMap<String, String> {
     let mut wanted = BTreeMap::clone(&shared.seen.load());
     if let Some(map) = shared.nears.atlas().and_then(|atlas| atlas.current()) {
@@ -73,7 +73,7 @@ fn wanted(shared: &Shared) -> BTreeMap<String, String> {
     wanted
 }
 
-/// One master, as long as the cluster has it.
+/// Tracks one master, as long as the cluster has it.
 fn keep(post: &Post<'_>, id: &str, address: &str, is_relieved: &AtomicBool) {
     let shared = post.shared;
     let mut attempts = Attempts::default();
@@ -98,7 +98,7 @@ fn keep(post: &Post<'_>, id: &str, address: &str, is_relieved: &AtomicBool) {
     shared.note(address, None);
 }
 
-/// Asks the nodes which are known for the masters, one after the other. `false`: that failed many times.
+/// Asks the known nodes, one after the other, for the masters. `false`: this failed many times.
 fn find(shared: &Shared, attempts: &mut Attempts) -> bool {
     match ask_any(shared) {
         Ok(()) => {

@@ -6,7 +6,7 @@
 //!    |                 | +-----------------------+
 //!    |                 +--- pause: 20 ms, doubling to 1 s
 //!    +--- ten failures in a row: another process may do better
-//! volunteer: nothing was proved for T and a half, and no holder of a seat did anything: the holders are stopped
+//! volunteer: nothing was proved for 1.5 T, and no holder of a seat was at work: the holders are stopped
 //! ```
 //!
 //! In a cluster the holder of a seat tracks each master in this way, in a thread of its own.

@@ -1,17 +1,17 @@
 //! The pace of a tracker: while pushes come without a pause, it lets some gather.
 //!
-//! A tracker that reads each push when it comes is woken for each, and so is the processor of a server that writes
-//! without a pause. A tracker whose reads need not wait, several times in a row, rests a little before the next one: it
-//! then reads the pushes of the whole rest together. A push that comes after a pause is read at once.
+//! If a tracker read each push when it comes, each push would wake it, and cost processor time on a server that writes
+//! without a pause. So after several reads in a row that did not wait, a tracker rests a little, and then reads all
+//! pushes of that time together. A push that comes after a pause is read at once.
 
 use std::time::Duration;
 
-/// A read that waited for less found its bytes there, or all but.
+/// A read that waited for less found its bytes there, or nearly so.
 const WITHOUT_WAITING: Duration = Duration::from_micros(200);
-/// So many reads in a row that did not wait are a stream of pushes.
+/// This many reads in a row that did not wait are a stream of pushes.
 const STREAM: u32 = 4;
-/// How long a tracker lets pushes gather. In the middle a push takes half of it longer, and a proof is older by it at most.
-/// The keys of one rest are deleted together, so the longer it is, the fewer locks are taken for each of them.
+/// How long a tracker lets pushes gather. On average, this delays a push by half of this time; it makes a proof older
+/// by this time at most. The keys of one rest are deleted together, so a longer rest takes fewer locks for each key.
 const REST: Duration = Duration::from_micros(1500);
 
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// How long to let pushes gather before the next read, after a read that waited for so long.
+    /// How long to let pushes gather before the next read, after a read that waited for `waited`.
     pub(super) fn rest_after(&mut self, waited: Duration, brought_pushes: bool) -> Option<Duration> {
         let is_streaming = brought_pushes && waited < WITHOUT_WAITING;
         self.streak = if is_streaming { (self.streak + 1).min(STREAM) } else { 0 };

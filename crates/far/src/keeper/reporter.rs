@@ -1,4 +1,4 @@
-//! Reports of a process into the near file.
+//! The reports of a process in the near file.
 
 use crate::nears::Nears;
 use crate::report::{EVERY, LIVES, NAMESPACE, ProcessReport, has_total, process_prefix, random_id, total_key};
@@ -7,15 +7,15 @@ use crate::stats::{Counters, Stats};
 use kennel::{Cache, Expiry, NamespaceOptions, SetOptions};
 use std::time::{Duration, Instant};
 
-/// How long a report waits for a stripe. What was not written is written with the next report.
+/// How long a report waits for a stripe's lock. What was not written is written with the next report.
 const LOCK_WAIT: Duration = Duration::from_millis(1);
 
-/// Adds what this process counts to the totals in the near file, and says that the process is there. A tracker calls it
-/// between pings, so it is brief, and it fails in silence: nothing depends on it but what an operator sees.
+/// Adds what this process counts to the totals in the near file, and records that the process is alive. A tracker
+/// reports between pings, so a report is brief. It fails silently, because only what an operator sees depends on it.
 #[derive(Debug)]
 pub(crate) struct Reporter {
     id: Option<String>,
-    /// What has been added.
+    /// What has been added to the totals.
     added: Stats,
     next: Instant,
     records: Option<Cache>,
@@ -40,7 +40,7 @@ impl Reporter {
             return;
         }
         self.next = now + EVERY;
-        // A process that only tracks creates no values, which would notice it.
+        // A creation of a value would notice a removal of the file, but a process that only tracks creates none.
         nears.base.cache().notice_removal();
         let stats = counters.read();
         self.add_totals(nears, settings, stats);

@@ -4,8 +4,9 @@
 //! the process ends. Such a lock does not exclude other threads of the process, and closing any descriptor of the file
 //! gives it up; so a process-wide list says which seats this process has.
 //!
-//! The file names the holder's connections, one to each master. The server would go on filling the output buffer of a tracker that is
-//! stopped, or of which a forked child keeps the socket open; so the next holder closes such a connection at the server.
+//! The file names the holder's connections, one to each master. If a tracker is stopped, or a forked child keeps its
+//! socket open, the server goes on filling the connection's output buffer. So the next holder closes such a connection
+//! at the server.
 
 use arc_swap::ArcSwap;
 use rustix::fs::{FlockOperation, fcntl_lock};
@@ -47,13 +48,13 @@ impl Seat {
         near.with_file_name(name)
     }
 
-    /// The part of its path that tells it from other seats.
+    /// The part of its path that distinguishes it from other seats.
     pub(crate) fn short_name(&self) -> String {
         let name = self.path.to_string_lossy();
         name.rsplit('.').next().unwrap_or_default().to_owned()
     }
 
-    /// Takes a seat that nobody holds.
+    /// Takes a seat if no process holds it.
     pub(crate) fn try_take(near: &Path, path: &Path) -> io::Result<Option<Self>> {
         if !reserve(path) {
             return Ok(None);
@@ -70,11 +71,11 @@ impl Seat {
         self.holders().into_iter().find(|holder| holder.run_id == run_id).map(|holder| holder.client_id)
     }
 
-    /// Names a connection of the holder, in place of the one to the same run.
+    /// Records a connection of the holder, in place of an earlier one to the same run.
     pub(crate) fn name(&mut self, holder: Holder) {
         let mut holders = self.holders();
         holders.retain(|other| other.run_id != holder.run_id);
-        // The first are of runs that may have ended long ago.
+        // The first ones are to runs that may have ended long ago.
         let surplus = (holders.len() + 1).saturating_sub(MOST_HOLDERS);
         holders.drain(..surplus);
         holders.push(holder);
@@ -107,7 +108,7 @@ impl Seat {
             (&self.file).seek(SeekFrom::Start(0))?;
             (&self.file).write_all(text.as_bytes())
         };
-        // A holder without a name is only not closed by its successor.
+        // If this fails, the only consequence is that the successor does not close the connection.
         let _: io::Result<()> = write();
     }
 }
@@ -140,13 +141,13 @@ fn named(file: &File) -> Vec<Holder> {
 pub(crate) struct SeatFile {
     /// Whether some process has it.
     pub is_held: bool,
-    /// That process, unless it is in a process namespace that this one does not see.
+    /// The id of that process, unless it is in a process namespace that this one does not see.
     pub pid: Option<u32>,
     /// Its connections.
     pub holders: Vec<Holder>,
 }
 
-/// Looks at the seats of a near tier without touching their locks. Those that nobody ever took are left out.
+/// Looks at the seats of a near tier without touching their locks. Seats that no process ever took are left out.
 pub(crate) fn look_at_seats(near: &Path, namespace: &str) -> Vec<(&'static str, io::Result<SeatFile>)> {
     let look = |name| match look_at(&Seat::path(near, namespace, name)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -156,7 +157,7 @@ pub(crate) fn look_at_seats(near: &Path, namespace: &str) -> Vec<(&'static str, 
 }
 
 fn look_at(path: &Path) -> io::Result<SeatFile> {
-    // To open and close the file would give this process's own lock up.
+    // Opening and closing the file would give up this process's own lock.
     if is_own(path) {
         return Ok(SeatFile { is_held: true, pid: Some(std::process::id()), holders: Vec::new() });
     }

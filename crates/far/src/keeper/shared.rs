@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How a session of a tracker ended, if it was not lost.
+/// How a session of a tracker ended, if its connection was not lost.
 pub(super) enum Ended {
     Stopped,
     /// A volunteer saw that another tracker proves.
@@ -47,7 +47,7 @@ pub(super) struct Shared {
     problems: ArcSwap<BTreeMap<String, String>>,
     /// Host time at which a session of this keeper last proved something.
     pub proved: AtomicU64,
-    /// The masters of a cluster by their ids, and where they are, as the last node that was asked saw them.
+    /// The addresses of a cluster's masters by their ids, as the node asked last saw them.
     pub seen: ArcSwap<BTreeMap<String, String>>,
     /// The seat that this keeper has.
     pub seat: ArcSwapOption<String>,
@@ -84,7 +84,7 @@ impl Shared {
         }
     }
 
-    /// Notes why nothing is proved of a place; `None`: something is.
+    /// Notes why nothing is proved for a place; `None`: something is proved.
     pub(super) fn note(&self, place: &str, problem: Option<String>) {
         if problem.is_none() && !self.problems.load().contains_key(place) {
             return;
@@ -123,7 +123,7 @@ impl Shared {
         }
     }
 
-    /// Waits, unless the keeper is stopped before and this thread is unparked.
+    /// Waits for this time. Ends early if this thread is unparked because the keeper is stopped.
     pub(super) fn pause(&self, time: Duration) {
         self.report_if_due();
         if !self.is_stopped() {
@@ -132,7 +132,7 @@ impl Shared {
     }
 }
 
-/// The time that a keeper waits before the next attempt, made up to a quarter longer or shorter.
+/// A pause, made up to a quarter longer or shorter at random.
 pub(super) fn jittered(time: Duration) -> Duration {
     let part = getrandom::u32().unwrap_or(1 << 31) >> 24;
     time.mul_f64(0.75 + f64::from(part) / 512.0)

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How often a keeper looks for a seat at most, and at least.
+/// The shortest and the longest time between two looks for a seat.
 const SHORTEST_LOOK: Duration = Duration::from_millis(5);
 const LONGEST_LOOK: Duration = Duration::from_millis(250);
 
@@ -35,7 +35,7 @@ impl Keeper {
         Ok(Self { shared, thread: Some(thread), process: std::process::id() })
     }
 
-    /// Why this process's tracker is not proving, if it has a seat and is not.
+    /// Why this process's keeper proves nothing; `None` if it has no problem.
     pub(crate) fn problem(&self) -> Option<String> {
         self.shared.problem()
     }
@@ -116,7 +116,8 @@ impl Seats {
         let since = shared.nears.base.clock.now();
         let mut first = getrandom::u32().unwrap_or(0) as usize;
         while !shared.is_stopped() {
-            // Each keeper begins with another seat, so that a freed one is not tried by all at once.
+            // Each keeper begins with a random seat, and with another one each time, so that not all of them try the
+            // same seat first.
             first = first.wrapping_add(1);
             let seats = self.of_trackers.len();
             let order = (0..seats).map(|i| &self.of_trackers[first.wrapping_add(i) % seats]);
@@ -140,8 +141,8 @@ impl Seats {
     }
 }
 
-/// Whether nothing was proved for T and a half, although this keeper waits for as long: the holders of the seats are stopped. A
-/// holder that dials in vain is not, and nobody else would do better.
+/// Whether nothing was proved for 1.5 T, and no holder of a seat was at work, while this keeper waited: the holders are
+/// stopped. A holder that cannot connect is at work, and a volunteer would do no better.
 fn is_volunteer_needed(shared: &Shared, since: u64) -> bool {
     let near = &shared.nears.base;
     let long = shared.settings.pace_us() * 3 / 2;

@@ -1,6 +1,6 @@
 //! One connection of a tracker, from dialing to its loss.
 //!
-//! The order of steps is what the promises rest on:
+//! The promises depend on the order of the steps:
 //!
 //! 1. Dial; find out which run of the server answers, and that it is a master. Adopt the generation of that identity, or
 //!    begin one.
@@ -35,7 +35,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const BATCH: usize = 1024;
 /// A tracker that its process stops goes on for this time at most.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
-/// A keeper begins a generation of a namespace at most this often.
+/// A keeper begins a generation of a namespace at most once in this time.
 const BEGIN_EVERY_US: u64 = 2_000_000;
 
 /// A server to track. In a cluster it has a name, `HOST:PORT`.
@@ -51,10 +51,11 @@ pub(super) struct Session<'a> {
     near: Arc<Near>,
     connection: Connection,
     run_id: String,
-    /// The file to which the session applies changes. It proves nothing of another one that takes its place.
+    /// The lineage of the file to which the session applies changes. The session proves nothing about another file that
+    /// takes its place.
     lineage: u64,
     generation: u64,
-    /// What is the same in each ping while nothing moves.
+    /// What must be the same in each ping.
     check: Check,
     /// Host time from which on all changes are pushed.
     on: u64,
@@ -97,7 +98,7 @@ enum Question {
 struct Ping {
     sent: u64,
     at: Instant,
-    /// What is not answered yet.
+    /// The questions that are not answered yet.
     open: VecDeque<Question>,
     server_us: Option<u64>,
 }
@@ -138,7 +139,8 @@ impl<'a> Session<'a> {
             (Check::Marker(Vec::new()), Arc::clone(&nears.base))
         };
         let run_id = run_of(&mut connection, deadline)?;
-        // Before anything of the file is looked at: what is read later may be of a successor, in which nothing is proved.
+        // The lineage is read before anything else of the file: what is read later may come from a successor, in which
+        // nothing is proved.
         let lineage = near.lineage().ok_or_else(|| Error::Connection("the near file cannot be read".into()))?;
         let generation = agree(shared, &near, lineage, settings.scope().identity(&run_id))?;
         let check = match check {
@@ -179,7 +181,7 @@ impl<'a> Session<'a> {
 
     /// Tracks until the connection is lost or the keeper is stopped.
     fn track(&mut self) -> Result<Ended> {
-        // Nobody keeps anything alive that a flush would end.
+        // If nothing was proved for a while, no process uses values that a flush would remove.
         if !self.near.was_proved_within(self.shared.settings.pace_us()) {
             self.cover_by_flush()?;
         }
@@ -203,8 +205,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Ends the session, and all its proofs, when sentinels name another master: this one may still serve, and change
-    /// what nobody will know of.
+    /// Ends the session, and takes its proofs back, when sentinels name another master: the old one may still answer
+    /// pings, and does not push the changes of the new one.
     fn check_place(&self) -> Result<()> {
         if !self.watch.as_ref().is_some_and(Watch::has_moved) || !keeps(Rule::TrackersHearSentinels) {
             return Ok(());
@@ -258,13 +260,13 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// A push that does not name its keys.
+    /// Handles a push other than a list of invalidated keys.
     fn pushed(&mut self, mut parts: Vec<Value>) -> Result<()> {
         if !is_invalidation(&parts) {
             return Ok(());
         }
         match parts.pop() {
-            // The server forgot everything: `FLUSHALL`, or its own table of keys was full.
+            // The server invalidates all keys, for example after `FLUSHALL`.
             Some(Value::Null) => {
                 self.probes.clear();
                 self.batch.clear();
@@ -360,7 +362,7 @@ impl<'a> Session<'a> {
             (Some(Question::Role), _) => check_master(reply),
             (Some(Question::Marker), Check::Marker(marker)) if reply.as_bytes() == Some(marker) => Ok(()),
             (Some(Question::Marker), _) => {
-                // The database was swapped, or emptied: nothing is pushed for the former.
+                // The database was swapped or emptied. For a swap, the server pushes nothing.
                 self.apply()?;
                 self.flush()?;
                 Err(unexpected("the marker of the database", reply))
@@ -376,7 +378,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// A ping was answered: what was pushed before is applied, and then the time of the ping before it is proved.
+    /// Handles the answer to a ping: applies what was pushed before it, and then proves the time of the previous ping.
     fn answered(&mut self) -> Result<()> {
         let Some(ping) = self.ping.take() else { return Ok(()) };
         self.apply()?;
@@ -423,8 +425,8 @@ impl<'a> Session<'a> {
         self.last_proof != 0 && proof.generation() == self.generation && proof.low() > self.last_proof
     }
 
-    /// Whether the wall clock here or at the server was set by more than T since the last ping. Values expire by the wall
-    /// clock, and pushes of expired keys come by the server's.
+    /// Whether the wall clock here or at the server was set by more than T since the last ping. Near values expire by
+    /// the wall clock here, and the server pushes expired keys by its own.
     fn have_clocks_stepped(&mut self, ping: &Ping, now: u64) -> bool {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
         let round_trip = now.saturating_sub(ping.sent);
@@ -436,8 +438,8 @@ impl<'a> Session<'a> {
         before.wall.abs_diff(clocks.wall) > most || server_step > most + round_trip
     }
 
-    /// Changes a key under each prefix over a connection of its own, and waits for the pushes: a proxy or a rule of
-    /// access may swallow them.
+    /// Changes a key under each prefix over another connection, and waits for the pushes: a proxy or an access rule may
+    /// suppress them.
     fn probe(&mut self) -> Result<()> {
         let settings = &self.shared.settings;
         if !settings.probe {
@@ -452,7 +454,8 @@ impl<'a> Session<'a> {
             let set: [&[u8]; 5] = [b"SET", &key, b"", b"PX", b"2000"];
             match other.ask(&set, deadline) {
                 Ok(_) => self.probes.push(key),
-                // The server has no room, no replicas, or does not let this user write: that says nothing of pushes.
+                // The server has no memory or no replicas, or does not let this user write: this says nothing about
+                // pushes.
                 Err(Error::Server(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -472,7 +475,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Whether a push tells of changed keys.
+/// Whether a push reports changed keys.
 fn is_invalidation(parts: &[Value]) -> bool {
     parts.first().and_then(Value::as_bytes) == Some(b"invalidate")
 }
@@ -491,7 +494,7 @@ impl Question {
 }
 
 impl Check {
-    /// A key with this beginning that the server has; `None` if there is none.
+    /// A key with this beginning that belongs to the server; `None` if there is none.
     fn key_here(&self, begin: Vec<u8>) -> Option<Vec<u8>> {
         match self {
             Check::Marker(_) => Some(begin),
@@ -500,7 +503,7 @@ impl Check {
     }
 }
 
-/// What a server that refuses to track means.
+/// Explains a server's refusal to track.
 fn about_tracking(error: Error) -> Error {
     let Error::Server(text) = error else { return error };
     if text.starts_with("NOPERM") {
@@ -519,11 +522,11 @@ fn run_of(connection: &mut Connection, deadline: Instant) -> Result<String> {
     run_id(&text).map(str::to_owned).ok_or_else(|| unexpected("`run_id` in INFO", &info))
 }
 
-/// The generation of an identity. While another one is proved, that one keeps its place: two trackers that reach
-/// different servers must not take it from each other for ever.
+/// The generation of an identity; begins one if the current generation belongs to another identity. While that identity
+/// is proved, it keeps its place: two trackers that reach different servers must not displace each other for ever.
 fn agree(shared: &Shared, near: &Near, lineage: u64, identity: u64) -> Result<u64> {
     let proof = near.proof();
-    // A proof of the future, by a clock that was wrong, would keep all others from proving anything.
+    // A proof of the future, from a wrong clock, would keep all trackers from proving anything.
     let is_of_future = proof.age(near.clock.now()).is_none();
     if let Some(generation) = near.generation_of(identity).filter(|_| !is_of_future) {
         return Ok(generation);
@@ -531,7 +534,7 @@ fn agree(shared: &Shared, near: &Near, lineage: u64, identity: u64) -> Result<u6
     if !is_of_future && near.was_proved_within(2 * shared.settings.pace_us()) {
         return Err(Error::Server("the trackers of this host reach another server, which is proved".into()));
     }
-    // A file has room for 65 535 generations: a process that can delete nothing must not use them up in an hour.
+    // A file has room for 65 535 generations: a process whose deletions all fail must not use them up in an hour.
     let now = near.clock.now();
     if now.saturating_sub(near.began.load(Ordering::Relaxed)) < BEGIN_EVERY_US {
         return Err(Error::Connection("proofs were taken back a moment ago".into()));
@@ -559,7 +562,7 @@ fn take_over(connection: &mut Connection, post: &Post<'_>, run_id: &str, deadlin
     let last = post.seat().last_holder(run_id);
     if let Some(last) = last.filter(|last| *last != client_id) {
         match connection.ask(&["CLIENT", "KILL", "ID", &last.to_string()], deadline) {
-            // It is gone already, or this user may not close connections.
+            // The connection is gone already, or this user may not close connections.
             Ok(_) | Err(Error::Server(_)) => {}
             Err(error) => return Err(error),
         }

@@ -1,7 +1,7 @@
-//! A thread that asks sentinels, while a tracker tracks, whether its master is still the one.
+//! A thread that asks sentinels, while a tracker tracks, whether its master is still the master.
 //!
-//! Sentinels promote a replica some seconds before they demote the old master, which answers pings as a master until then.
-//! A tracker that asked the server alone would prove what the new master no longer has.
+//! Sentinels promote a replica some seconds before they demote the old master, which answers pings as a master until
+//! then. A tracker that asked the server alone would prove values that the new master no longer has.
 
 use crate::address::{Address, Endpoint, Place, Sentinels};
 use crate::connection::Connection;
@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a sentinel is asked at most, and at least.
+/// The shortest and the longest time between two questions to sentinels.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a sentinel may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Dropping it ends the thread, soon.
+/// Dropping it ends the thread soon after.
 pub(super) struct Watch(Arc<State>);
 
 #[derive(Default)]
@@ -28,7 +28,7 @@ struct State {
 }
 
 impl Watch {
-    /// Watches that sentinels name this server, if there are sentinels.
+    /// Watches whether sentinels still name this server, if there are sentinels.
     pub(super) fn start(address: &Address, server: &Endpoint, interval: Duration) -> Option<std::io::Result<Self>> {
         let Place::Master(sentinels) = &address.place else { return None };
         let state = Arc::<State>::default();
@@ -72,14 +72,15 @@ fn watch(state: &State, address: &Address, sentinels: &Sentinels, server: &Endpo
                     return state.has_moved.store(true, Ordering::Relaxed);
                 }
             }
-            // Without any sentinel there is no failover either: the next one is asked, again and again.
+            // The next sentinel is asked, again and again: without any sentinel there is no failover either.
             Err(_) => sentinels.first.store(at + 1, Ordering::Relaxed),
         }
         thread::sleep(pause);
     }
 }
 
-/// Whether two endpoints have no address in common: sentinels may call one server by its name and by its number.
+/// Whether two endpoints have no address in common: sentinels may name one server by its host name and by its IP
+/// address.
 fn is_another(a: &Endpoint, b: &Endpoint) -> bool {
     let (Endpoint::Tcp(host_a, port_a), Endpoint::Tcp(host_b, port_b)) = (a, b) else { return a != b };
     if a == b {

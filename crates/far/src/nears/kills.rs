@@ -1,7 +1,7 @@
 //! A process is killed at each store to the near file while it changes the map of a cluster, flushes, or begins to prove.
 //!
-//! Afterwards the map is the old one or the new one as a whole, or is lost and used by nobody; by no map is a value read
-//! that was flushed for it; and another process ends what was begun.
+//! Afterwards the map is wholly the old one or wholly the new one, or it is lost and no process uses it. No process
+//! reads a value that was flushed for the map that it uses. Another process can complete what was begun.
 
 use super::Nears;
 use crate::cluster::{Map, View};
@@ -151,7 +151,7 @@ fn open(path: &Path) -> Nears {
     Nears::of_cluster(Near::open(path, &options, &SCOPE, std::sync::Arc::default()).unwrap()).unwrap()
 }
 
-/// A near file in which nodes have said what they have, all parts are proved, and each has a value of the key.
+/// A near file whose map has what the nodes said; all parts are proved, and each has a value of the key.
 fn prepare(path: &Path, case: &Case) -> Nears {
     let nears = open(path);
     case.before.iter().zip(1..).for_each(|(text, asked)| join(&nears, text, asked));
@@ -172,7 +172,7 @@ fn child() {
     let [path, name, nth] = task.split('|').collect::<Vec<_>>()[..] else { panic!("{task}") };
     let case = CASES.iter().find(|case| case.name == name).unwrap();
     let nears = open(Path::new(path));
-    // What opens the parts is no part of the work.
+    // The parts are opened before the work begins.
     [0, 1].iter().for_each(|number| assert!(nears.part(*number).is_some()));
     arm(None, nth.parse().unwrap(), Plan::Kill);
     (case.work)(&nears);
@@ -200,7 +200,7 @@ fn check(nears: &Nears, case: &Case) -> Option<Option<String>> {
     assert_eq!(Map::decode(&map.encode()).as_ref(), Some(&*map));
     let owner = map.owner(slot(&key())).map(|number| map.master(number).expect("a slot of a master").id.clone());
     assert!(case.owners.contains(&owner.as_deref()), "{}: {owner:?}", case.name);
-    // The others are all there: it is one map, and no half of it.
+    // The other slots are all there: the map is whole.
     let rest = map.owner(16_000).and_then(|number| map.master(number));
     assert!(rest.is_some_and(|master| master.id == "a") || owner.is_none(), "{map:?}");
     Some(owner)
@@ -215,11 +215,11 @@ fn a_process_that_is_killed_at_any_store_leaves_an_old_or_a_new_map_and_no_stale
             let path = place.path().join(format!("near-{i}-{nth}"));
             let survivor = prepare(&path, case);
             let is_killed = dies(&path, case, nth);
-            // A process that was there all the time, and one that comes.
+            // A process that was running all the time, and a new one.
             for nears in [&survivor, &open(&path)] {
                 seen.insert(check(nears, case));
             }
-            // Another one does what the killed one did not end.
+            // Another process completes what the killed one began.
             (case.work)(&survivor);
             let last = check(&survivor, case).expect("a map");
             assert_eq!(last.as_deref(), case.owners[1], "{}, store {nth}: the survivor's map", case.name);

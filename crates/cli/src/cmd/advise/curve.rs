@@ -1,5 +1,5 @@
-//! The hit ratios of caches of several sizes: the sampled reads are played into small caches in temporary files. A sample of
-//! one key in 2^n fills a cache of a 2^nth of the size as all keys fill the whole.
+//! The hit ratios of caches of several sizes: the sampled reads are played into small caches in temporary files. A
+//! sample of one key in 2^n fills a cache of 1/2^n of the size in the same way as all keys fill the whole cache.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ pub struct Trace {
     /// The hashes of the keys, each once.
     keys: Vec<u64>,
     numbers: HashMap<u64, u32>,
-    /// The keys of the reads, by their place in `keys`.
+    /// The keys of the reads, by their index in `keys`.
     reads: Vec<u32>,
 }
 
@@ -40,8 +40,8 @@ impl Trace {
         *self = Self::default();
     }
 
-    /// The share of reads that hit in a cache of some bytes, whose items take `records` bytes each. What was read first
-    /// fills the cache, and the second half counts.
+    /// The share of reads that hit in a cache of `capacity` bytes; `records` has the size of each key's record. The
+    /// first half of the reads fills the cache, and the second half counts.
     pub fn hit_ratio(&self, capacity: u64, records: &[u64]) -> kennel::Result<f64> {
         let mean = records.iter().sum::<u64>() / (records.len() as u64).max(1);
         let directory = tempfile::tempdir().map_err(|source| kennel::Error::Io {
@@ -69,7 +69,7 @@ impl Trace {
             }
             let len = usize::try_from(records[number].saturating_sub(overhead)).unwrap_or(0).min(value.len());
             match cache.set(key, &value[..len]) {
-                // An item that does not fit would not be in the whole cache either, or only there.
+                // An item that does not fit counts as a miss, even if the whole cache might hold it.
                 Ok(_) | Err(kennel::Error::TooLarge { .. }) => {}
                 Err(error) => return Err(error),
             }

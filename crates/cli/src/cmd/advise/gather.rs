@@ -8,11 +8,11 @@ use kennel_harness::interrupt;
 
 use super::curve::{LEAST, Trace};
 
-/// The sampled keys that a curve needs to be right to about a percentage point.
+/// How many sampled keys a curve needs to be right to about a percentage point.
 pub const ENOUGH: usize = 10_000;
 /// The pause between two looks at the taps.
 const PAUSE: Duration = Duration::from_micros(200);
-/// After this time, and while more than this share of the reads is lost, half as many keys are sampled.
+/// If more than the share `MOST_LOST` of the reads is lost after the time `TRIAL`, half as many keys are sampled.
 const TRIAL: Duration = Duration::from_secs(1);
 const MOST_LOST: f64 = 0.02;
 /// The most reads that are kept.
@@ -20,10 +20,10 @@ const MOST_READS: usize = 20_000_000;
 /// The bits of a hash that select the sample lie from this one on: those below select the stripe.
 pub const FIRST_BIT: u32 = 12;
 const MOST_BITS: u32 = 24;
-/// The smallest size that is asked about is the file's divided by this.
+/// The smallest size in the answer is the file's divided by this.
 const SMALLEST_PART: u64 = 2;
 
-/// What was read meanwhile.
+/// What was read while the command watched.
 pub struct Gathered {
     pub trace: Trace,
     /// One key in 2^bits was sampled.
@@ -44,7 +44,7 @@ impl Gathered {
     }
 }
 
-/// Without a sample.
+/// Watches the counters only, without a sample.
 pub fn counted(cache: &Cache, time: Duration) -> Gathered {
     let (before, start) = (cache.stats().counters, Instant::now());
     while start.elapsed() < time && !interrupt::is_asked() {
@@ -84,12 +84,12 @@ pub fn sampled(cache: &Cache, time: Duration) -> kennel::Result<Gathered> {
     Ok(Gathered { trace, bits, lost, time: start.elapsed(), before, after })
 }
 
-/// As few keys as are enough, and never all: a mask has at least one bit.
+/// The bits that select just enough keys, and never all keys: a mask has at least one bit.
 fn bits_for(items: u64) -> u32 {
     (items / ENOUGH as u64).max(2).ilog2().clamp(1, MOST_BITS)
 }
 
-/// As many as leave a small cache of the smallest size large enough.
+/// The most bits with which the small cache for the smallest size is still large enough.
 fn most_bits(capacity: u64) -> u32 {
     (capacity / SMALLEST_PART / LEAST).max(2).ilog2().clamp(1, MOST_BITS)
 }

@@ -1,4 +1,4 @@
-//! The command: it gathers, plays, and says what came out.
+//! The command: it gathers reads, plays them, and prints the result.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -17,16 +17,16 @@ use crate::cmd::outcome::CliResult;
 use crate::output::{print_json, stdout, unless_reader_gone, warn, with_spinner};
 use crate::time::parse_duration;
 
-/// The sizes that are asked about, as multiples of the file's.
+/// The sizes in the answer, as multiples of the file's.
 const SIZES: [f64; 4] = [0.5, 1.0, 2.0, 4.0];
 
 /// Say what a cache of half, twice and four times the size would hit.
 ///
-/// The command samples reads while programs use the cache: one key in so many that some 10,000 keys are sampled. It then
-/// plays the sampled reads into small caches in temporary files. Sampling makes reads of sampled keys a few nanoseconds
-/// slower; it ends with the command. The file must have room for it: by default it has from 113 MiB on, or see "kennel
-/// create --samples". Without that, and with --no-sample, the command counts only how often keys are stored again that
-/// were evicted shortly before. Twice the size would hit at least that much more often.
+/// The command samples the reads of some 10,000 keys while programs use the cache. It then plays the sampled reads into
+/// small caches in temporary files. Sampling makes reads of sampled keys a few nanoseconds slower; it ends with the
+/// command. The file must have room for samples, which by default a file of 113 MiB or more has: see "kennel create
+/// --samples". Without room, or with --no-sample, the command counts only how often keys that were evicted shortly
+/// before are stored again. A cache of twice the size would hit at least that much more often.
 ///
 /// Example: kennel advise /dev/shm/web.cache --for 10m
 #[derive(Args)]
@@ -88,10 +88,10 @@ fn curve(cache: &Cache, stats: &Stats, gathered: &Gathered) -> kennel::Result<Ve
     SIZES.iter().map(|&size| trace.hit_ratio(capacity(size), &records)).collect()
 }
 
-/// One size that is asked about.
+/// One size in the answer.
 struct Size {
     bytes: u64,
-    /// The share of reads that would hit, and how much that is more than the cache hits now.
+    /// The share of reads that would hit, and by how much it exceeds the present share.
     would_hit: f64,
     difference: f64,
 }

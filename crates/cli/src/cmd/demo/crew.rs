@@ -79,7 +79,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             if let Some(stdout) = stdout {
                 forward(stdout, &news);
             }
-            // Sending fails when the run is over and nobody listens any more.
+            // Sending fails when the run is over and the receiver is gone.
             let _ = news.send(News::Ended(number));
         })
     }

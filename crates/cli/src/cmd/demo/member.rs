@@ -1,4 +1,4 @@
-//! A program that the demo starts, listens to, and lets go when all are there.
+//! A program that the demo starts, listens to, and lets go on when all programs are ready.
 
 use std::io::{self, BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};

@@ -21,8 +21,8 @@ const CAPACITY: u64 = 32 << 20;
 
 /// Show Kennel at work: processes share one cache file, and some are killed in the middle of a change.
 ///
-/// First, 32 threads of 4 processes ask at the same moment for a key that takes 200 ms to create: one creates it, and
-/// the others wait for its value.
+/// First, 32 threads of 4 processes ask at the same moment for a key that takes 200 ms to create: one of them creates
+/// it, and the others wait for its value.
 ///
 /// Then workers read and write realistic records, nine reads to one write, popular keys far more often than others.
 /// Some workers are killed with SIGKILL at random moments and replaced, until one is caught in the middle of a change
@@ -31,10 +31,11 @@ const CAPACITY: u64 = 32 << 20;
 ///
 /// The exit status is 1 when a wrong value was read, a key was created twice, or the file did not verify.
 ///
-/// With --languages, programs in all languages that this machine has a package of Kennel for share the file instead: each
-/// stores a value, and each reads those of all; all miss one key together, and one creates it; all write until they are
-/// killed. The programs are found as sh, python3, cc, php, node, go and ruby. The variables SHELL_COMMAND, PYTHON, CC,
-/// PHP, NODE, GO and RUBY name others, with arguments, such as PHP="php -d extension=kennel.so".
+/// With --languages, programs in all languages for which this machine has a package of Kennel share the file instead.
+/// Each stores a value, and each reads the values of all. All miss one key together, and one creates it. All write
+/// until they are killed. The programs are found as sh, python3, cc, php, node, go and ruby. The variables
+/// SHELL_COMMAND, PYTHON, CC, PHP, NODE, GO and RUBY name other programs, with arguments, such as PHP="php -d
+/// extension=kennel.so".
 ///
 /// Example: kennel demo --seconds 10
 #[derive(Args)]
@@ -50,7 +51,7 @@ pub struct DemoArgs {
     /// The seed of the random choices: keys, values, and which worker is killed when.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Programs in several languages share the file: all that this machine has, or those of a list, such as
+    /// Programs in several languages share the file: all languages that this machine has, or those of a list, such as
     /// --languages=shell,rust,python,c,php,node,go,ruby, none of which may be missing.
     #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
     #[arg(conflicts_with_all = ["seconds", "processes", "seed"])]

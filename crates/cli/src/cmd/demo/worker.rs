@@ -25,8 +25,8 @@ const REPORT_EVERY: Duration = Duration::from_millis(50);
 /// The number of operations between two checks of the clock and the stop flag.
 const BATCH: u32 = 64;
 
-/// One in so many operations is timed. Reading the clock takes about a tenth of the time of a read, which would reduce
-/// the throughput.
+/// One in this many operations is timed. Reading the clock takes about a tenth of the time of a read, which would
+/// reduce the throughput.
 const TIMED_EVERY: u32 = 16;
 
 /// The share of operations that read; the others write.

@@ -16,8 +16,7 @@ use crate::output::{print_json, print_line};
 
 /// Measure what calls cost on this host and with this server, one at a time.
 ///
-/// A temporary near file is one host, and a second one another. All keys begin with a random prefix, and are removed at the
-/// end.
+/// Two temporary near files stand for two hosts. All keys begin with a random prefix, and are removed at the end.
 ///
 /// Example: kennel far bench redis://10.0.0.5
 #[derive(Args)]
@@ -162,7 +161,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Times a call, each after something that is not timed.
+    /// Times a call again and again. What `before` does before each call is not timed.
     fn row(
         &self,
         name: &'static str,

@@ -5,11 +5,11 @@ use clap::{Args, Subcommand};
 use super::{bench, check, demo, keep, keys, stat};
 use crate::cmd::outcome::CliResult;
 
-/// Use and look at a near cache in front of Redis or Valkey.
+/// Use and inspect a near cache in front of Redis or Valkey.
 ///
-/// All processes of a host share the near cache, a cache file; the server tells which keys change, and one process of the
-/// host, the tracker, deletes them from the file. No read is older than --max-staleness. docs/far-tier.md has the whole
-/// story.
+/// All processes of a host share the near cache, which is a cache file. The server reports which keys change, and one
+/// process of the host, the tracker, deletes them from the file. No value that is read is older than --max-staleness.
+/// docs/far-tier.md has the details.
 ///
 /// The exit status is 1 for a miss, or when stat or check found something wrong. Otherwise it is 0 after success, and 2
 /// after an error.

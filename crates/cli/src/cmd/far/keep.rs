@@ -22,12 +22,12 @@ use crate::cmd::outcome::{AnyError, CliResult};
 use crate::output::print_line;
 use crate::time::parse_duration;
 
-/// Keep a near cache true: a tracker in the foreground, for systemd or as a sidecar.
+/// Keep a near cache up to date: a tracker in the foreground, for systemd or as a sidecar.
 ///
-/// Processes that use a near cache track by themselves, so this is not needed. It is for hosts on which no such process
-/// runs for long (cron jobs, PHP requests), or whose processes shall not track (keepers 0). It waits for a seat, tracks
-/// while it has one, and says in lines on standard output what it does. SIGTERM and SIGINT end it with exit status 0; its
-/// seat is then free at once.
+/// Processes that use a near cache track by themselves, so most hosts do not need this command. It is for hosts on
+/// which no such process runs for long (cron jobs, PHP requests), or whose processes must not track (keepers 0). The
+/// command waits for a seat, tracks while it has one, and reports what it does in lines on standard output. SIGTERM and
+/// SIGINT end it with exit status 0; its seat is then free at once.
 ///
 /// Example: kennel far keep redis://10.0.0.5 /dev/shm/app.kennel --prefix app:
 #[derive(Args)]
@@ -49,20 +49,20 @@ pub struct KeepArgs {
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=2))]
     keepers: u64,
-    /// The size of the near file, if this creates it.
+    /// The size of the near file, if this command creates it.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     capacity: u64,
-    /// Prove without a test that changes are pushed. By default a new tracker changes a key under each prefix, and waits
-    /// to be told of it.
+    /// Do not test whether changes are pushed. By default a new tracker changes a key under each prefix, and proves
+    /// nothing until the server has pushed these changes.
     #[arg(long)]
     no_probe: bool,
 }
 
 /// How often the state is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How often it is looked whether the near file is still there.
+/// How often the command checks whether the near file is still there.
 const FILE_EVERY: Duration = Duration::from_secs(1);
-/// How long the end waits for the tracker, which may be dialing. The system closes what is left.
+/// How long the command waits at its end for the tracker, which may be connecting. The system closes what is left.
 const LONGEST_END: Duration = Duration::from_secs(2);
 /// How long a question to the server may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -110,7 +110,7 @@ impl KeepArgs {
     }
 }
 
-/// Lines for the log of a service. If nobody reads them, the tracker goes on.
+/// Writes a line for the log of a service. If it cannot be written, the tracker goes on.
 fn say(line: &str) {
     let _ = print_line(line);
 }
@@ -120,7 +120,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
-/// Says what changes until a signal asks for the end (`true`), or the file is another one.
+/// Reports what changes until a signal asks for the end (`true`), or the file is removed or replaced (`false`).
 fn watch(far: &Far, log: &mut Log, is_same_file: impl Fn() -> bool) -> bool {
     let mut next_look = Instant::now() + FILE_EVERY;
     while !interrupt::is_asked() {
@@ -163,7 +163,7 @@ fn limits(far: &Far) -> Option<String> {
         Ok(Value::Array(parts)) => Some(parts.get(1).and_then(Value::as_bytes).map(<[u8]>::to_vec).unwrap_or_default()),
         _ => None,
     };
-    // A server that does not let this user look is not warned of.
+    // If the server does not let this user read its settings, there is no warning.
     let (buffers, clients) = (config("client-output-buffer-limit")?, config("maxmemory-clients")?);
     let is_unlimited = are_normal_clients_unlimited(&String::from_utf8_lossy(&buffers)) && is_zero(&clients);
     is_unlimited.then(|| {
@@ -193,7 +193,7 @@ struct State {
     stats: Stats,
 }
 
-/// What has been said.
+/// What has been reported.
 struct Log {
     max_staleness: Duration,
     last: Option<State>,
@@ -217,7 +217,7 @@ impl Log {
         self.is_first_proof
     }
 
-    /// The lines that a new state is worth.
+    /// The lines that report a new state.
     fn note(&mut self, state: State) -> Vec<String> {
         let last = self.last.replace(state.clone()).unwrap_or_default();
         let mut lines = Vec::new();

@@ -35,7 +35,7 @@ pub struct GetArgs {
     fresh: bool,
 }
 
-/// Store a value at the server. No process of this host reads the former one afterwards.
+/// Store a value at the server. No process of this host reads the old value afterwards.
 ///
 /// Example: kennel far set redis://10.0.0.5 /dev/shm/app.kennel app:user:7 Ann --ttl 10m
 #[derive(Args)]
@@ -55,7 +55,7 @@ pub struct SetArgs {
 
 /// Remove keys at the server. No process of this host reads their values afterwards.
 ///
-/// The exit status is 1 when one of the keys had no value; the others are removed anyway.
+/// The exit status is 1 when not all of the keys had a value; those that had one are removed anyway.
 ///
 /// Example: kennel far delete redis://10.0.0.5 /dev/shm/app.kennel app:user:7 app:user:8
 #[derive(Args)]
@@ -92,8 +92,8 @@ pub fn get(args: &GetArgs) -> CliResult {
     let value = if args.fresh {
         far.get_fresh(key)?
     } else {
-        // A process uses the near cache after it has learned which run of the server it reaches. In a cluster it learns that
-        // of each master by itself, so that the first read of a key asks the server.
+        // A process uses the near cache only after it has learned which run of the server it reaches. In a cluster it
+        // learns this of each master separately, so the first read of a key asks the server.
         if far.masters().is_empty() {
             far.call(&["PING"], &[""; 0])?;
         }

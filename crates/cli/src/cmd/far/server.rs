@@ -15,15 +15,15 @@ use crate::cmd::outcome::AnyError;
 
 /// How long a command waits for the server.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// A key that nobody uses.
+/// A key that no program uses.
 const NO_KEY: &str = "kennel-far-none:";
 
 #[derive(Args)]
 pub struct ServerArgs {
     /// The server: redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE],
     /// redis-cluster://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...], or, for a master that sentinels know,
-    /// redis-sentinel://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/NAME[?db=DATABASE]. With rediss in place of redis it
-    /// speaks TLS.
+    /// redis-sentinel://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/NAME[?db=DATABASE]. With rediss in place of
+    /// redis, the connection uses TLS.
     url: String,
     /// Read the password from the first line of this file. Other users of the machine can see a password in the URL, as
     /// they see all command lines. The URL may then name a user: redis://USER@HOST.
@@ -97,10 +97,10 @@ fn escaped(byte: u8) -> String {
     if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02x}") }
 }
 
-/// A server that answers, for what a command asks by itself. The URL may be of any kind that the library knows.
+/// A server that answers, for a command's own questions. The URL may be of any kind that the library knows.
 pub struct Server {
     far: Far,
-    /// How long it takes to answer, at the median of five times.
+    /// How long it takes to answer: the median of five times.
     pub round_trip: Duration,
     // The near file, which stays empty, is removed last.
     _folder: TempDir,
@@ -131,28 +131,28 @@ impl Server {
     }
 }
 
-/// What the keys of a command on somebody's server begin with: nothing that anybody else uses.
+/// A random prefix for the keys of a command on a user's server, which no other program uses.
 pub fn random_prefix(command: &str) -> String {
     // A hasher of the standard library has random keys.
     let number = RandomState::new().build_hasher().finish();
     format!("kennel-far-{command}-{number:016x}:")
 }
 
-/// The keys of a command on somebody's server. They are removed when this is dropped.
+/// The keys of a command on a user's server. They are removed when this is dropped.
 pub struct Keys<'a> {
     server: &'a Server,
     names: Vec<String>,
 }
 
 impl<'a> Keys<'a> {
-    /// These keys, and the one by which trackers name the database.
+    /// These keys, and the key with which trackers mark the database.
     pub fn new(server: &'a Server, prefix: &str, names: impl Iterator<Item = String>) -> Self {
         Self { server, names: names.chain([format!("{prefix}kennel-far:database")]).collect() }
     }
 
     pub fn remove(&self) {
         for name in &self.names {
-            // A server that is gone keeps them.
+            // If the server is gone, the keys stay.
             if self.server.far.delete(name).is_err() {
                 return;
             }

@@ -1,4 +1,4 @@
-//! `kennel far stat`: what a near file tells without the server.
+//! `kennel far stat`: what a near file shows without the server.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -13,13 +13,13 @@ use super::tier::NearArgs;
 use crate::cmd::outcome::{CliResult, hit_or_miss};
 use crate::output::{print_json, stdout, unless_reader_gone, warn};
 
-/// Show whether a near cache is proved, who tracks, and what the processes of this host did with it.
+/// Show whether a near cache is proved, which processes track, and what the processes of this host did with it.
 ///
-/// The file alone is read, without a lock and without the server. Its numbers are those that processes with keepers
-/// report once a second; they cover all processes since the file was created.
+/// The command reads only the file, without a lock and without the server. Its numbers are those that processes with
+/// keepers report once a second; they cover all processes since the file was created.
 ///
 /// The exit status is 1 when a near cache of the file is not proved, so that reads go to the server, or when no process
-/// uses the file as one.
+/// uses the file as a near cache.
 ///
 /// Example: kennel far stat /dev/shm/app.kennel
 #[derive(Args)]

@@ -46,7 +46,7 @@ impl NearArgs {
 pub struct TierArgs {
     #[command(flatten)]
     near: NearArgs,
-    /// A prefix of the keys in the near tier; may be given several times. By default it is that of the processes that use
+    /// A prefix of the keys in the near tier; may be given several times. By default those of the processes that use
     /// the file.
     #[arg(long, value_name = "PREFIX")]
     prefix: Vec<OsString>,

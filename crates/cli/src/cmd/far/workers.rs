@@ -24,7 +24,7 @@ impl Worker {
             Command::new(this_program()).arg(command).stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         let line = serde_json::to_string(task)?;
         let given = command.stdin.as_mut().map_or(Ok(()), |input| writeln!(input, "{line}"));
-        // A worker that ended at once says why.
+        // A worker that ended at once says why on its standard error.
         drop(given);
         Ok(Self { child: command })
     }

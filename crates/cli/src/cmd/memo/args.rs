@@ -12,17 +12,17 @@ use crate::time::parse_duration;
 /// Run a command, or show the output of an earlier run.
 ///
 /// Standard output, standard error and the exit status are remembered for --ttl, and shown to callers whose own --ttl
-/// is not shorter than their age. Standard output is then shown first, followed by standard error. When several shells
-/// ask for the same command at the same time, one of them runs it; the others wait and show the same result. If that
-/// one is killed, another takes over within a second.
+/// is not shorter than the age of the result. Standard output is then shown first, followed by standard error. When
+/// several shells ask for the same command at the same time, one of them runs it; the others wait and show the same
+/// result. If the one that runs it is killed, another takes over within a second.
 ///
 /// Two commands are the same if they have the same words, the same --scope, and the same values for what --cwd, --env and
 /// --modtime name. Standard input is passed to the command when it runs, but does not make it a different command; a
 /// command in the background has no input.
 ///
 /// The result of a command that fails is not remembered unless --cache-failures is given, and callers that waited for
-/// it run it one after another, unless --retry-after is given. A remembered failure is shown only to callers with --cache-failures; others run the
-/// command.
+/// it run it one after another, unless --retry-after is given. A remembered failure is shown only to callers with
+/// --cache-failures; other callers run the command.
 ///
 /// If the cache file cannot be used (no space, no permission, not a cache file), the command runs anyway, and a line on
 /// standard error says why nothing was remembered; with --require-cache this is an error. Output that is too large for
@@ -56,9 +56,9 @@ pub struct MemoArgs {
     /// shown, unless it is too large to be held back.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "cache_failures")]
     pub(super) stale_if_error: Option<Duration>,
-    /// After the command failed, do not run it again for this long, in any process. Each further failure doubles the time,
-    /// up to the second one, such as 1s,30s; without a second one, up to thirty times the first. Meanwhile an older
-    /// result is shown as with --stale-if-error, or the exit status is 125.
+    /// After the command failed, do not run it again for this long, in any process. Each further failure doubles the
+    /// time, up to MOST, as in 1s,30s. Without MOST, the limit is thirty times FIRST. Meanwhile an older result is
+    /// shown as with --stale-if-error, or the exit status is 125.
     #[arg(long, value_name = "FIRST[,MOST]", value_parser = parse_rests)]
     pub(super) retry_after: Option<(Duration, Duration)>,
     /// Keep results separate from those of other scopes. The default is the environment variable KENNEL_MEMO_SCOPE.

@@ -1,10 +1,10 @@
-//! Output that is held back until it is known whether somebody wants it.
+//! Output that is held back until it is known whether it is to be shown.
 
 use std::io::{self, Write};
 
 use crate::output::Outlet;
 
-/// A writer that holds back what is written, up to a limit. Beyond it everything is passed on.
+/// A writer that holds back what is written, up to a limit. Beyond the limit everything is passed on.
 pub struct Held {
     outlet: Outlet,
     held: Option<Vec<u8>>,

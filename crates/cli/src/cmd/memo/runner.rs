@@ -49,8 +49,8 @@ impl Ran {
 pub enum Audience {
     /// Our own standard output and standard error.
     Caller,
-    /// Our own outputs, after the command has succeeded. The output of one that fails is withheld, if there is not too much
-    /// of it.
+    /// Our own outputs, after the command has succeeded. The output of a command that fails is withheld, unless it is
+    /// too large.
     CallerIfGood,
     /// None: the command runs in the background.
     Nobody,
@@ -131,7 +131,7 @@ impl Running {
         let status = exit_code(self.relay.wait(&mut self.child)?);
         let (mut stdout, mut stderr) = (stdout?, stderr?);
         let output = stdout.length + stderr.length;
-        // More than can be recorded is shown in any case.
+        // Output that is too large to be recorded is shown in any case.
         let is_withheld = status != 0 && output <= most && out.is_held() && err.is_held();
         if !is_withheld {
             stdout.unwritten = stdout.unwritten.or(out.release());
@@ -163,7 +163,7 @@ struct Passed {
 }
 
 /// Copies a pipe to its end. If the copy can no longer be written, the rest is still recorded. When it is neither
-/// written nor recorded, the pipe is closed, so that the command gets the same error as without us.
+/// written nor recorded, the pipe is closed, so that the command gets the same error as without this program.
 fn pass_on(from: Option<impl Read>, mut to: impl Write, most: u64) -> io::Result<Passed> {
     let mut passed = Passed { length: 0, kept: Some(Vec::new()), unwritten: None };
     let Some(mut from) = from else { return Ok(passed) };

@@ -23,7 +23,7 @@ use crate::cmd::outcome::CliResult;
 use crate::message;
 use crate::platform::run_in_place;
 
-/// The namespace that remembered commands lie in, so that a file can hold other things, too.
+/// The namespace of remembered commands, so that the file can hold other things, too.
 const NAMESPACE: &str = "memo";
 
 /// Longest identity of a command: the namespace's name and a separator are part of the key.
@@ -188,7 +188,7 @@ impl Memory<'_> {
         }
     }
 
-    /// Shows the result that takes the place of a failure, or fails, while nobody runs the command.
+    /// Shows the result that takes the place of a failure, or fails, while no process runs the command.
     fn show_while_it_rests(&self, left: Duration) -> Result<i32, Unmet> {
         let why = format!("the command failed before, and may run again in {:.1} s", left.as_secs_f64());
         match self.older() {
@@ -311,12 +311,13 @@ impl Memory<'_> {
         let status = ran.status();
         match self.older() {
             Some(older) => show_older(&older, format_args!("the command failed with status {status}")),
-            // It has expired while the command ran.
+            // The older result expired while the command ran.
             None => Ok(ran.recorded.map_or(Ok(status), |recorded| show(&recorded))?),
         }
     }
 
-    /// Runs the command regardless of other callers and of stored results. What is invalidated meanwhile stays so.
+    /// Runs the command regardless of other callers and of stored results. A result that is invalidated meanwhile stays
+    /// invalidated.
     fn run_anew(&self) -> Result<i32, Unmet> {
         let began = self.cache.moment()?;
         let ran = self.record()?;
@@ -374,7 +375,7 @@ fn show(recorded: &Recorded) -> Result<i32, Failure> {
 
 /// Shows a result that takes the place of a failure, and says so.
 fn show_older(older: &Recorded, why: impl Display) -> Result<i32, Unmet> {
-    // If standard error is closed, nobody can be told.
+    // If standard error is closed, the message is lost.
     let _ = writeln!(io::stderr(), "kennel memo: an older result is shown: {why}");
     Ok(show(older)?)
 }
@@ -391,6 +392,6 @@ fn not_stored(error: &Error) {
 
 /// Tells the caller, on standard error, why the result is not remembered.
 fn not_remembered(why: impl Display) {
-    // If standard error is closed, nobody can be told.
+    // If standard error is closed, the message is lost.
     let _ = writeln!(io::stderr(), "kennel memo: not remembered: {why}");
 }

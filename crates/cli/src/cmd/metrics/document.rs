@@ -22,7 +22,7 @@ fn cache(look: &Look) -> Value {
         Ok(found) => found,
         Err(error) => return json!({ "name": look.name, "up": false, "problem": problem(error) }),
     };
-    // A name is enough for those who ask over the network. A path need not be text either.
+    // Clients on the network see the name only. A path need not be text either.
     let mut stats = stats.clone();
     stats.path = PathBuf::new();
     let mut shown = json!(stats);

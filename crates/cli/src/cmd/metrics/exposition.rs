@@ -1,8 +1,8 @@
 //! Statistics in the text format of OpenMetrics, which Prometheus reads.
 //!
-//! The text is written here and not by the crate prometheus-client, whose version 0.24 writes label values without
-//! escapes, so a name in a damaged file could add lines of its own, and refuses gauges above 2^63, so one damaged number
-//! would end the output of all files. A stock parser checks the text in the tests.
+//! The text is written here and not by the crate prometheus-client. Version 0.24 of that crate writes label values
+//! without escapes, so a name in a damaged file could add lines of its own. It also refuses gauges above 2^63, so one
+//! damaged number would end the output of all files. A stock parser checks the text in the tests.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -16,7 +16,7 @@ pub struct Request {
     pub path: String,
 }
 
-/// What the bytes that came so far are.
+/// What the bytes received so far are.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// The beginning of a request.

@@ -18,9 +18,9 @@ const PAGE: &str = include_str!("page.html");
 /// Serve the statistics of cache files over HTTP.
 ///
 /// /metrics has them for Prometheus, /stats.json for programs, and / shows them in a browser. The files are opened
-/// read-only for each request, so they may come and go: a file that cannot be read has kennel_up 0. Only this machine can
-/// connect, unless --listen names an address of the network; there is no password. The numbers are those of whole files,
-/// so run one server on each machine. The command runs until it is stopped.
+/// read-only for each request, so they may come and go: a file that cannot be read has kennel_up 0. Only this machine
+/// can connect, unless --listen names an address of the network; there is no password. The numbers are for whole files,
+/// with all processes that use them, so one server on each machine is enough. The command runs until it is stopped.
 ///
 /// Example: kennel metrics pages=/dev/shm/web.cache sessions=/dev/shm/sessions.cache
 #[derive(Args)]
@@ -29,7 +29,7 @@ pub struct MetricsArgs {
     /// path is not shown.
     #[arg(value_name = "[NAME=]FILE", required = true, value_parser = target)]
     files: Vec<Target>,
-    /// The address and port to listen on. Port 0 is any free one.
+    /// The address and port to listen on. Port 0 means any free port.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9897")]
     listen: SocketAddr,
     /// Accept files that belong to another user or that other users can write.

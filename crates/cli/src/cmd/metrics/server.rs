@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::http::{Answer, MOST_HEAD, Parsed, Status, parse};
 
-/// The threads. Each of them serves one connection at a time; further connections wait in the listener's queue.
+/// The number of threads. Each serves one connection at a time; further connections wait in the listener's queue.
 const THREADS: usize = 4;
 /// The time for a whole connection: a client that is slower is cut off, so it cannot keep a thread.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ pub fn serve(listener: &TcpListener, answer: impl Fn(&str) -> Answer + Sync) {
             scope.spawn(|| {
                 loop {
                     match listener.accept() {
-                        // What a client does wrong is its own affair.
+                        // An error on a connection concerns only its client.
                         Ok((stream, _)) => drop(connection(&stream, Instant::now() + LIMIT, &answer)),
                         Err(_) => thread::sleep(AFTER_FAILURE),
                     }
@@ -75,7 +75,7 @@ struct Limited<'a> {
 }
 
 impl Limited<'_> {
-    /// A socket's limit of zero would be none.
+    /// The time that is left. It is not zero, which would be no timeout for a socket.
     fn left(&self) -> io::Result<Duration> {
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
@@ -91,7 +91,7 @@ impl Read for Limited<'_> {
 
 impl Write for Limited<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        // An answer to a client that was too slow to ask still has a moment to leave.
+        // The answer to a client whose request came too late still gets a short time to be sent.
         self.stream.set_write_timeout(Some(self.left().unwrap_or(AFTER_FAILURE)))?;
         self.stream.write(buf)
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kennel::{Cache, Options, Stats};
 
-/// A cache file, and the name that it has in the output. The path is not shown to those who ask over the network.
+/// A cache file, and the name that it has in the output. Clients on the network do not see the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub name: String,
@@ -47,7 +47,7 @@ impl Target {
     }
 }
 
-/// Checks that no two targets have the same name, which would make one time series of two.
+/// Checks that no two targets have the same name, which would merge their time series.
 pub fn named_once(targets: &[Target]) -> Result<(), String> {
     let mut names = BTreeSet::new();
     match targets.iter().find(|target| !names.insert(&target.name)) {

@@ -17,9 +17,8 @@ const SEED: u64 = 1;
 
 /// Replay access traces, and show how many requests the cache would have served.
 ///
-/// Each request of a trace is a get, whatever its operation in the trace. After a miss it is followed by a set of a
-/// value with the size that the trace first gives for the object. Every value that is read is compared with what was
-/// written.
+/// Each request of a trace is a get, whatever its operation in the trace. After a miss, a set follows, of a value with
+/// the size that the trace first gives for the object. Every value that is read is compared with what was written.
 ///
 /// The format of a trace and its compression (gzip, xz or zstd) are recognized from its content. Standard error shows
 /// the format and the first requests. A trace that fits several formats or none is refused. --format lists the formats
@@ -37,7 +36,7 @@ pub struct ReplayArgs {
     /// How many bytes of records the cache holds, for example 64MiB or 2GB.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     capacity: Option<u64>,
-    /// How many records the cache holds. All values then have --value-size, whatever sizes the trace gives.
+    /// How many records the cache holds. All values then have the size of --value-size, whatever sizes the trace gives.
     #[arg(long, value_name = "N")]
     items: Option<NonZeroU64>,
     /// The size of all values with --items, and otherwise of values whose size the trace does not give.

@@ -4,9 +4,9 @@
 //! first gives for the object, so that every hit can be checked.
 //!
 //! The trace is read twice: first by [`survey`], whose result sizes the cache, and then by [`script`], which hands it
-//! out in chunks to one [`player`] or to the workers of a [`team`], with whom this process exchanges [`message`]s. What
-//! comes from a pipe is kept in a temporary file for the second time. Before the replay, [`inputs`] prints the format
-//! in which each input is read.
+//! out in chunks to one [`player`] or to the workers of a [`team`], with which this process exchanges [`message`]s.
+//! Input from a pipe is kept in a temporary file for the second reading. Before the replay, [`inputs`] prints the
+//! format in which each input is read.
 
 mod args;
 mod inputs;

@@ -63,7 +63,7 @@ impl Team {
         Ok(Self { workers, chunks_out: 0, tally: Tally::default(), shares })
     }
 
-    /// Sends a chunk to the workers, who play it later.
+    /// Sends a chunk to the workers, which play it later.
     pub(super) fn play(&mut self, chunk: &[Job]) -> Result<(), TeamError> {
         if self.chunks_out == CHUNKS_OUT {
             self.collect()?;

@@ -1,4 +1,4 @@
-//! What one frame shows, and the lines of text that say it.
+//! What one frame shows, and its lines of text.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -37,7 +37,7 @@ pub struct Frame<'a> {
     pub is_paused: bool,
     pub view: View,
     pub look: Result<&'a Look, &'a str>,
-    /// Since the look before.
+    /// The change since the previous look.
     pub now: Option<Change>,
     pub minute: Option<Change>,
     pub lately: Option<Lately<'a>>,
@@ -106,7 +106,7 @@ impl Frame<'_> {
         ]
     }
 
-    /// How long an item stays that nobody reads, and how long one that was read while it was new.
+    /// How long an item stays if it is never read, and if it was read while it was new.
     fn turning(&self, look: &Look) -> Parts {
         let (small, main) = self.lately.as_ref().map_or((None, None), Lately::bytes_in);
         let time = |size: u64, rate: Option<f64>| span(rate.map(|rate| (size as f64 / rate * 1000.0) as u64));
@@ -122,7 +122,7 @@ impl Frame<'_> {
         self.now.map_or_else(|| "-".to_owned(), |change| number(change.rate(counter)))
     }
 
-    /// What leaves, who waits, what is wrong.
+    /// What leaves, which calls wait, and what is wrong.
     pub fn events(&self, look: &Look) -> Vec<Parts> {
         let rate = |name: &str, counter: fn(&Counters) -> u64| format!("{name} {}", self.rate(counter));
         let back = self.now.and_then(|change| {
@@ -188,7 +188,7 @@ impl Frame<'_> {
     }
 }
 
-/// The groups of a histogram, joined to those that are shown.
+/// The groups of a histogram, merged into those that are shown.
 fn times_shown(histogram: &Histogram) -> [u64; TIME_GROUPS.len()] {
     let mut first = 0;
     TIME_GROUPS.map(|last| {
@@ -210,7 +210,7 @@ fn wrong(look: &Look) -> Parts {
     ]
 }
 
-/// Whether something in the line of what is wrong needs a look.
+/// Whether something in the `wrong` line needs attention.
 pub fn is_wrong(look: &Look) -> bool {
     look.stats.counters.dropped > 0 || look.stripes.iter().any(|stripe| stripe.verify_me)
 }

@@ -1,7 +1,8 @@
 //! The keys that are read most, from samples of reads.
 //!
-//! A tap samples the reads of keys whose hash lacks some bit. Here it is one bit of eight, another one at each look, so that
-//! nearly every key is sampled at some of the looks: one without any of the eight bits always, one with all of them never.
+//! A tap samples the reads of keys in whose hash the bits of a mask are zero. Here the mask has one bit of eight,
+//! another one at each look, so that nearly every key is sampled at some of the looks. A key without any of the eight
+//! bits is sampled at every look, and a key with all of them at none.
 
 use std::collections::HashMap;
 
@@ -12,7 +13,8 @@ use crate::cmd::metrics::Target;
 
 /// How many bits take turns, from the first one on.
 const BITS: u32 = 8;
-/// What is left of a sample after a look, and of which rest it is forgotten: a key is shown for some dozens of looks.
+/// The part of a sample's weight that is left after a look, and the weight at which it is forgotten: a key is shown for
+/// some dozens of looks.
 const LEFT: f64 = 0.93;
 const FORGOTTEN: f64 = 0.05;
 /// The most keys that are remembered.
@@ -73,7 +75,7 @@ fn mask(turn: u32) -> u64 {
     1 << (FIRST_BIT + turn % BITS)
 }
 
-/// What a sample counts: the more looks a key is sampled at, the less.
+/// The weight of a sample: the more looks sample a key, the less each sample counts.
 fn weight(hash: u64) -> f64 {
     let lacking = BITS - (hash >> FIRST_BIT & ((1 << BITS) - 1)).count_ones();
     f64::from(BITS) / f64::from(lacking.max(1))
@@ -98,7 +100,7 @@ mod tests {
         (0..50).for_each(|i| cache.set(format!("key {i}"), "value").expect("stored"));
         let mut hot = HotKeys::open(&Target::of(&path), &Options::new()).expect("a tap");
         for look in 0..160 {
-            // More than there is room for would hide the rest.
+            // More reads than the tap has room for would hide the rest.
             (0..4).for_each(|_| assert!(cache.contains("key 7")));
             (0..2).for_each(|_| assert!(cache.contains("key 3")));
             assert!(cache.contains(format!("key {}", look % 50)) && !cache.contains("none"));

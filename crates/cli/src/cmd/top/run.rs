@@ -20,7 +20,7 @@ use crate::cmd::outcome::CliResult;
 use crate::output::stdout;
 use crate::time::parse_duration;
 
-/// The most and the least often that the screen looks.
+/// The shortest and the longest time between two looks.
 const PACES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 /// The most keys that are shown as read most.
 const MOST_HOT: usize = 100;
@@ -29,8 +29,9 @@ const PRINTED: (u16, u16) = (80, 24);
 
 /// Show what a cache does, on a live screen.
 ///
-/// It shows the hit ratio now and ever, what is full, what leaves and why, who waits, what is wrong, and what the cache
-/// holds. The files are opened read-only and without a lock, so nobody is disturbed. A key press of ? explains the screen.
+/// It shows the hit ratio now and since the file was created, what is full, which items leave and why, which calls
+/// wait, what is wrong, and what the cache holds. The files are opened read-only and without a lock, so no program is
+/// disturbed. Press ? for an explanation of the screen.
 ///
 /// Example: kennel top /dev/shm/web.cache
 #[derive(Args)]
@@ -98,7 +99,7 @@ fn print_once(watches: &mut [Watch], every: Duration) -> CliResult {
         let frame = frame_of(watch, (i + 1, all), every, false, View::default());
         screen.draw(|terminal| draw(terminal, &frame))?;
         let lines = text_of(screen.backend().buffer());
-        // The last line names keys.
+        // The last line names the keys to press.
         for line in &lines[..lines.len() - 1] {
             writeln!(out, "{line}")?;
         }
@@ -172,7 +173,7 @@ impl Shown {
         }
     }
 
-    /// Does what a key says; `false` for the end.
+    /// Does what a key press asks for. `false`: the user wants to end.
     fn press(&mut self, key: KeyEvent) -> bool {
         let is_same = |view: View| if self.view == view { View::default() } else { view };
         match key.code {

@@ -12,7 +12,7 @@ use super::tables::{self, Table};
 use super::watch::Look;
 use super::words::number;
 
-/// A screen from which on graphs and stripes are part of the overview.
+/// The smallest screen on which graphs and stripes are part of the overview.
 const WIDE: (u16, u16) = (120, 40);
 /// Rows of the graphs, with their frames.
 const GRAPH: u16 = 9;

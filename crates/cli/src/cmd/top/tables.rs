@@ -67,7 +67,7 @@ pub fn namespaces(look: &Look, lately: Option<&Lately<'_>>) -> Table {
     }
 }
 
-/// The stripes, first those that need a look, then those that were written most.
+/// The stripes, first those that need attention, then those that were written most.
 pub fn stripes(look: &Look) -> Table {
     let mut stripes: Vec<_> = look.stripes.iter().collect();
     stripes.sort_by_key(|stripe| {

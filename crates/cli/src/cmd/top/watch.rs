@@ -1,4 +1,4 @@
-//! What is known of one file: the last look at it, and a history of what happened between looks.
+//! What is known about one file: the last look at it, and a history of what happened between looks.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub struct Watch {
     history: VecDeque<(Instant, Seen)>,
     /// The file whose counters these are.
     file_id: String,
-    /// Whether reads are sampled, and the observer who does it.
+    /// Whether reads are sampled, and the observer that samples them.
     taps: bool,
     hot: Option<Result<HotKeys, String>>,
 }
@@ -85,8 +85,8 @@ pub struct Lately<'a> {
 }
 
 impl Lately<'_> {
-    /// Bytes that were written to the small and to the main rings each second; `None` for nothing, and if a stripe was
-    /// emptied.
+    /// Bytes that were written to the small and to the main rings each second; `None` if nothing was written, and if a
+    /// stripe was emptied.
     pub fn bytes_in(&self) -> (Option<f64>, Option<f64>) {
         let rate = |before: u64, after: u64| {
             after.checked_sub(before).filter(|&bytes| bytes > 0).map(|bytes| bytes as f64 / self.seconds)
@@ -179,7 +179,7 @@ impl Watch {
         if look.stats.file_id != self.file_id {
             self.file_id.clone_from(&look.stats.file_id);
             self.history.clear();
-            // It observed the file that was here before.
+            // The observer belongs to the previous file.
             self.hot = None;
         }
         self.history.push_back((now, Seen::of(&look.stats)));
@@ -204,7 +204,7 @@ impl Watch {
         Look { stats, stripes, awaits_writer: cache.awaits_writer(), sampled, probe }
     }
 
-    /// What happened between each two looks that follow each other, with the time of the later one.
+    /// What happened between each look and the next, with the time of the later one.
     pub fn changes(&self) -> Vec<(Instant, Change)> {
         let pairs = self.history.iter().zip(self.history.iter().skip(1));
         let longer_than_nothing = pairs.filter(|(before, after)| after.0 > before.0);
@@ -220,7 +220,7 @@ impl Watch {
         Some(Change::new(old.1.counters, after.counters, *now - old.0))
     }
 
-    /// What happened within the last minute, as far as the history goes back. What is estimated needs that long.
+    /// What happened within the last minute, as far as the history goes back. Estimates need that long.
     pub fn lately(&self) -> Option<Lately<'_>> {
         let (now, after) = self.history.back()?;
         let (at, before) = self.history.iter().find(|(at, _)| now.duration_since(*at) <= MINUTE)?;

@@ -1,4 +1,4 @@
-//! The languages, and what `--languages` chooses of them.
+//! The languages, and the choice of `--languages` among them.
 
 use std::str::FromStr;
 

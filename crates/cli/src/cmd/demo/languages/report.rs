@@ -34,7 +34,7 @@ pub struct Herd {
 pub struct Report<'a> {
     pub speakers: &'a [Speaker],
     pub missing: &'a [Missing],
-    /// How many greetings each read right.
+    /// How many greetings each program read correctly.
     pub read: Vec<usize>,
     pub herd: Herd,
     pub killed: u64,

@@ -1,4 +1,4 @@
-//! What the languages do together, one scene after the other.
+//! What the programs of all languages do together, one step after the other.
 
 use std::io;
 use std::path::Path;
@@ -69,7 +69,7 @@ impl Players<'_> {
         self.speakers.iter().map(|speaker| speaker.language.name())
     }
 
-    /// Each stores a greeting.
+    /// Each program stores a greeting.
     fn greet(&self) -> Result<(), AnyError> {
         for speaker in self.speakers {
             said_by(speaker.command("set").arg(self.file).arg(speaker.language.name()))?;
@@ -77,7 +77,7 @@ impl Players<'_> {
         Ok(())
     }
 
-    /// Each reads the greetings of all. Returns how many each read right.
+    /// Each program reads the greetings of all. Returns how many each read correctly.
     fn read_all(&self) -> Result<Vec<usize>, AnyError> {
         let read = |speaker: &Speaker| -> Result<usize, AnyError> {
             ensure_wanted()?;

@@ -1,4 +1,4 @@
-//! What Rust says: this program itself, under an internal command.
+//! The program for Rust: this program itself, under an internal command.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::script::{CREATED_IN, MADE_ONCE, greeting, greeting_key};
 use crate::cmd::outcome::{AnyError, CliResult};
 use crate::output::print_line;
 
-/// Run as the program in Rust of the languages (started by the demo itself).
+/// Run as the Rust program of the languages (started by the demo itself).
 #[derive(Args)]
 pub struct SpeakerArgs {
     action: Action,

@@ -1,4 +1,4 @@
-//! What the programs of all languages say and do alike.
+//! What the programs of all languages have in common.
 
 use std::time::Duration;
 

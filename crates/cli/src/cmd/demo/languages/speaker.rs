@@ -29,8 +29,8 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// Writes a program into a folder, compiles it, and asks it for the version of its language, which it tells only if it
-    /// has the package of Kennel. An error says what is missing.
+    /// Writes a program into a folder, compiles it, and asks it for the version of its language, which the program
+    /// tells only if its language has the package of Kennel. An error says what is missing.
     pub fn prepared(language: Language, folder: &Path) -> Result<Self, String> {
         let folder = folder.join(language.name());
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -110,7 +110,7 @@ fn command_of(words: &[OsString]) -> Command {
     command
 }
 
-/// Runs a program to its end and returns its output; an error is the first line of what it complains about.
+/// Runs a program to its end and returns its output; an error is the line of its standard error that says most.
 pub fn said_by(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().display().to_string();
     let output = command.output().map_err(|error| match error.kind() {

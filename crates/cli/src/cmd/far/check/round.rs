@@ -1,4 +1,4 @@
-//! A round: processes that read, write and track, what befalls them, and what their logs say.
+//! A round: processes that read, write and track, the faults that befall them, and what their logs say.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use crate::cmd::outcome::AnyError;
 
 /// Processes of a host that only track, beside its workers.
 const TRACKERS: u64 = 2;
-/// More processes are not stopped at the same time.
+/// How many processes are stopped at the same time at most.
 const MOST_STOPPED: usize = 3;
 
 /// What all rounds have in common.
 pub struct Plan<'a> {
     pub server: &'a Server,
     pub task: Task,
-    /// What a killed process sent last is executed by then.
+    /// After this time, the last command of a killed process has been executed.
     pub settle: Duration,
 }
 
@@ -34,7 +34,7 @@ pub struct Outcome {
     pub faults: u64,
     /// Reads that the near caches answered.
     pub near_hits: u64,
-    /// Why trackers prove nothing, as one of them says.
+    /// Why trackers prove nothing, as one of them reports.
     pub problem: Option<String>,
 }
 
@@ -137,14 +137,14 @@ impl<'a> Round<'a> {
         let i = self.any();
         let (host, worker) = (self.processes[i].host, self.processes[i].worker);
         self.processes[i].handle.kill();
-        // The successor must not write before what the killed process sent last is executed.
+        // The successor must not write before the last command of the killed process has been executed.
         thread::sleep(self.plan.settle);
         let handle = self.spawn(host, worker)?;
         self.processes[i] = Process { host, worker, handle, is_stopped: false };
         Ok(())
     }
 
-    /// Stops one process for a while, or for longer: `resume` lets it go on.
+    /// Stops one process for a while, or until `resume` lets it go on.
     fn stop(&mut self) {
         let i = self.any();
         self.processes[i].handle.stop();
@@ -166,8 +166,8 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Closes the connections of a host's trackers at the server, if this user may. Other clients keep theirs. In a cluster
-    /// the same number is another client's at each node, so there a tracker is stopped instead.
+    /// Closes the connections of a host's trackers at the server, if this user may. Other clients keep theirs. In a
+    /// cluster the same number belongs to another client at each node, so there a process is stopped instead.
     fn cut(&mut self) {
         if self.plan.server.is_cluster() {
             return self.stop();

@@ -20,11 +20,11 @@ use crate::time::parse_duration;
 
 /// Check the promises of the near cache against a server of your own.
 ///
-/// Hosts, which are near files of their own, have workers and trackers. Processes are killed and stopped, and trackers cut
-/// off, at random. Each answer is checked: whether it was older than --max-staleness, whether a host's own write was lost,
-/// whether a host read an older value after a newer one, and whether a value outlived its time. All keys begin with a
-/// random prefix, and are removed at the end. The server is neither flushed nor restarted, and no other client is cut off;
-/// a failover during the run may count as a violation, since the server goes back then.
+/// Each host is a near file with workers and trackers. At random, processes are killed or stopped, and trackers are
+/// disconnected. Each answer is checked: whether it was older than --max-staleness, whether a host's own write was
+/// lost, whether a host read an older value after a newer one, and whether a value outlived its time. All keys begin
+/// with a random prefix, and are removed at the end. The server is neither flushed nor restarted, and no other client
+/// is disconnected. A failover during the run may count as a violation, since the server may then lose writes.
 ///
 /// The last line is "reads R, writes W, faults K, oldest T ms, violations V". The exit status is 1 when V is not 0.
 ///
@@ -35,15 +35,15 @@ pub struct CheckArgs {
     server: ServerArgs,
     #[command(flatten)]
     tls: TlsArgs,
-    /// How many near files.
+    /// How many hosts there are, each with a near file.
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=16))]
     hosts: u64,
-    /// How long, in seconds.
+    /// How long the check runs, in seconds.
     #[arg(long, value_name = "N", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     seconds: u64,
-    /// Processes of each host that read and write.
+    /// How many processes of each host read and write.
     #[arg(long, value_name = "N", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=64))]
     workers: u64,
@@ -55,7 +55,7 @@ pub struct CheckArgs {
     seed: u64,
 }
 
-/// The longest time after which logs are checked and begun anew.
+/// How long a round lasts at most: after each, the logs are checked and begun anew.
 const ROUND: Duration = Duration::from_secs(5);
 const SHORTEST_SETTLE: Duration = Duration::from_millis(50);
 const MOST_SHOWN: usize = 20;
@@ -113,7 +113,7 @@ fn rounds(args: &CheckArgs, plan: &Plan, keys: &Keys) -> Result<Outcome, AnyErro
         all.faults += round.faults;
         all.near_hits += round.near_hits;
         all.problem = all.problem.or(round.problem);
-        // The next round's logs do not know the values of this one.
+        // The next round's logs do not have the values of this one.
         thread::sleep(plan.settle);
         keys.remove();
     }

@@ -1,4 +1,4 @@
-//! The run: first in peace, then trackers are killed, then all workers are replaced one after the other.
+//! The run: first without faults, then trackers are killed, then all workers are replaced one after the other.
 
 use std::fs;
 use std::ops::Range;
@@ -24,17 +24,17 @@ pub const HOSTS: u64 = 2;
 const WORKERS_OF_HOST: u64 = 4;
 pub const WORKERS: u64 = HOSTS * WORKERS_OF_HOST;
 
-/// The parts of the time at which kills begin, all workers are replaced, and that is done.
+/// The parts of the time at which the kills begin, the replacement of all workers begins, and the replacement ends.
 const KILLS_FROM: f64 = 0.25;
 const REPLACED_FROM: f64 = 0.7;
 const REPLACED_UNTIL: f64 = 0.9;
-/// Kills in the time of kills.
+/// How many trackers are killed.
 const KILLS: u32 = 9;
 
 const LOOK_EVERY: Duration = Duration::from_millis(25);
-/// What a killed worker sent last is executed by then.
+/// After this time, the last command of a killed worker has been executed.
 const SETTLE: Duration = Duration::from_millis(30);
-/// Commands of the first writes that are sent together.
+/// How many of the first writes are sent together.
 const BATCH: u64 = 500;
 
 pub struct Plan {
@@ -56,7 +56,7 @@ pub struct Outcome {
     pub oldest_proof: Duration,
     pub looks: u64,
     pub unproved: u64,
-    /// When all workers were replaced, a second more included, and the far reads in that time.
+    /// The time in which all workers were replaced, and a second more; and the far reads in that time.
     pub replaced: Range<u64>,
     pub far_reads_then: u64,
     pub interrupted: bool,
@@ -130,7 +130,7 @@ impl<'a> Director<'a> {
         let host = number / WORKERS_OF_HOST;
         self.lives += 1;
         let log = self.folder.join(format!("log-{}", self.lives));
-        // The worker ends when its log is gone, so it must be there before.
+        // The worker ends when its log is gone, so the log must be there before the worker.
         fs::File::create(&log)?;
         let task = Task {
             url: self.plan.url.clone(),
@@ -187,7 +187,7 @@ impl<'a> Director<'a> {
         Ok(())
     }
 
-    /// Kills the process that has the first seat of one host and then of the other, and starts another in its place.
+    /// Kills a process that has a seat, on one host and on the other in turn, and starts another in its place.
     fn kill_tracker(&mut self) -> Result<(), AnyError> {
         let host = self.outcome.killed % HOSTS;
         let seats = self.seats(host);
@@ -222,7 +222,8 @@ impl<'a> Director<'a> {
         Ok(())
     }
 
-    /// How many values the server was asked for: each fetch asks for the time to live as well, which nothing else does here.
+    /// How many values the server was asked for: each fetch also asks for the time to live, which no other command here
+    /// does.
     fn far_reads(&self) -> Result<u64, AnyError> {
         let reply = self.server.ask(&["INFO", "commandstats"])?;
         let Value::Bytes(text) = reply else { return Err("expected text in the answer to INFO, found none".into()) };
@@ -236,7 +237,7 @@ impl<'a> Director<'a> {
         until(time.end) - until(time.start)
     }
 
-    /// A line for each second. Returns the moment, the events and the far reads so far.
+    /// Prints a line for each second. Returns the moment, the events and the far reads so far.
     fn show(
         &self,
         start: Instant,
@@ -273,7 +274,7 @@ impl<'a> Director<'a> {
     }
 }
 
-/// The workers in the order in which they are replaced: of one host and of the other in turn.
+/// The workers in the order in which they are replaced: on one host and on the other in turn.
 fn next_in_turn(replaced: u64) -> u64 {
     replaced % HOSTS * WORKERS_OF_HOST + replaced / HOSTS
 }

@@ -1,7 +1,7 @@
 //! `kennel far demo`: two hosts in front of one server, while the processes that track are killed.
 //!
-//! The [`director`] starts [`worker`]s, kills some, and shows what happens. The [`server`] is a real one. [`tally`] replays
-//! what the workers logged, and [`report`] tells it.
+//! The [`director`] starts [`worker`]s, kills some, and shows what happens. The [`server`] is a real one. [`tally`]
+//! replays what the workers logged, and [`report`] prints the result.
 
 mod director;
 mod popularity;

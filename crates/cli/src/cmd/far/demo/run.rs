@@ -18,12 +18,13 @@ use crate::output::{print_line, unless_reader_gone, with_spinner};
 
 /// Show the near cache at work: two hosts, eight workers, one server, and trackers that are killed.
 ///
-/// A host is a near file with four workers, which read and write at an even rate. Two of the four track. The server is
-/// started for the demo, unless --url names one. A quarter into the run the trackers are killed with SIGKILL, one after
-/// the other, and later all workers are replaced, as in a rolling restart. Every read is checked, and compared with what
-/// caches of single processes would have done: ones of any size that the server keeps exact.
+/// Each host is a near file with four workers, which read and write at an even rate. Two of the four track. The server
+/// is started for the demo, unless --url names one. A quarter into the run the trackers are killed with SIGKILL, one
+/// after the other, and later all workers are replaced, as in a rolling restart. Every read is checked. The reads from
+/// the server are compared with those that caches of single processes would have needed, even if they were of unlimited
+/// size and the server kept them exact.
 ///
-/// The exit status is 1 when a read was too old, missed an own write, or went back.
+/// The exit status is 1 when a read was too old, missed a write of its own host, or went back to an older value.
 ///
 /// Example: kennel far demo --seconds 10
 #[derive(Args)]

@@ -22,7 +22,7 @@ const NAMES: [&str; 2] = ["redis-server", "valkey-server"];
 const BROUGHT: &str = "target/far/redis-server";
 const LONGEST_START: Duration = Duration::from_secs(20);
 
-/// A server's program: one that is named, one in the search path, or one that the repository has brought.
+/// A server's program: one that is named, one in the search path, or the one that `cargo xtask far` has brought.
 pub fn program(named: Option<&Path>) -> Result<PathBuf, AnyError> {
     if let Some(named) = named {
         return Ok(named.to_owned());
@@ -38,13 +38,13 @@ pub fn program(named: Option<&Path>) -> Result<PathBuf, AnyError> {
     })
 }
 
-/// A server that ends with the demo, however the demo ends: a process of this program stands between them.
+/// A server that ends with the demo, however the demo ends: a process of this program runs it, and kills it at the end.
 pub struct Server {
     keeper: Worker,
     pub url: String,
 }
 
-/// What that process is told.
+/// The task of that process.
 #[derive(Debug, Serialize, Deserialize)]
 struct Task {
     program: PathBuf,

@@ -14,7 +14,8 @@ pub struct Tally {
     pub history: Report,
     /// Reads that caches of single processes would have sent to the server.
     pub per_process: u64,
-    /// Reads while all workers were replaced, and those of them that caches of single processes would have sent.
+    /// Reads while all workers were replaced, and those of them that caches of single processes would have sent to the
+    /// server.
     pub replaced: (u64, u64),
 }
 
@@ -45,8 +46,8 @@ fn is_read(event: &Event) -> bool {
     event.kind == Kind::Read
 }
 
-/// When a cache of this process alone would have asked the server, though it were of any size and exact: at the first read
-/// of a key, and at the first one after each change.
+/// When a cache of this process alone would have asked the server, even if it were of unlimited size and exact: at the
+/// first read of a key, and at the first one after each change.
 fn misses(events: &[Event]) -> Vec<u64> {
     let mut known = HashMap::new();
     let is_miss = |read: &&Event| known.insert(read.key, read.value) != Some(read.value);

@@ -21,7 +21,7 @@ const BURST: u32 = 10;
 const EVERY: Duration = Duration::from_millis(4);
 /// The share of calls that write.
 const WRITES: f64 = 0.002;
-/// The server may execute a write that has failed until then.
+/// For this long, the server may still execute a write that has failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// What a worker does.
@@ -34,7 +34,8 @@ pub struct Task {
     pub near: PathBuf,
     pub log: PathBuf,
     pub host: u64,
-    /// Its number among the workers of all hosts, and theirs: it writes the keys with that remainder.
+    /// The number of this worker among the workers of all hosts, and how many they are: it writes the keys of which
+    /// `worker` is the remainder.
     pub worker: u64,
     pub workers: u64,
     pub seed: u64,
@@ -54,7 +55,7 @@ pub fn run_worker() -> CliResult {
         next += EVERY;
         match next.checked_duration_since(Instant::now()) {
             Some(pause) => thread::sleep(pause),
-            // What a busy machine missed is not made up for.
+            // Calls that a busy machine missed are not made up for.
             None => next = Instant::now(),
         }
         if worker.log_is_gone() {

@@ -19,7 +19,7 @@ get)
 create)
   echo ready
   cat >/dev/null
-  # Of all that find no value, one has the lock of the key at a time; whoever has it after the first finds the value.
+  # Of the programs that find no value, one at a time has the lock of the key; those after the first find the value.
   kennel get "$file" "made once" || kennel lock "$file" "made once" -- sh -c '
     "$KENNEL" get "$1" "made once" || {
       echo created
