@@ -17,8 +17,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-/// The seats that this process holds or is trying to take, each with the process's id: a child inherits the list.
-static TAKEN: LazyLock<ArcSwap<Vec<(u32, PathBuf)>>> = LazyLock::new(ArcSwap::default);
+/// The seats whose files this process has open, each with the process's id: a child inherits the list.
+static OPEN: LazyLock<ArcSwap<Vec<(u32, PathBuf, Use)>>> = LazyLock::new(ArcSwap::default);
 
 /// The names of the trackers' seats, and that of the volunteer.
 pub(crate) const SEATS: [&str; 2] = ["seat-0", "seat-1"];
@@ -30,7 +30,9 @@ const LONGEST_TEXT: u64 = 64 << 10;
 
 pub(crate) struct Seat {
     file: File,
-    path: PathBuf,
+    // The last field, so it is dropped after the file is closed: closing gives up every lock of this process on the file,
+    // that of another handle too, if the seat were free for it before.
+    reserved: Reserved,
 }
 
 /// A connection of a tracker.
@@ -50,20 +52,14 @@ impl Seat {
 
     /// The part of its path that distinguishes it from other seats.
     pub(crate) fn short_name(&self) -> String {
-        let name = self.path.to_string_lossy();
+        let name = self.reserved.1.to_string_lossy();
         name.rsplit('.').next().unwrap_or_default().to_owned()
     }
 
     /// Takes a seat if no process holds it.
     pub(crate) fn try_take(near: &Path, path: &Path) -> io::Result<Option<Self>> {
-        if !reserve(path) {
-            return Ok(None);
-        }
-        let taken = lock(near, path);
-        if !matches!(taken, Ok(Some(_))) {
-            forget(path);
-        }
-        Ok(taken?.map(|file| Self { file, path: path.to_owned() }))
+        let Some(reserved) = Reserved::to(Use::Take, path) else { return Ok(None) };
+        Ok(lock(near, path)?.map(|file| Self { file, reserved }))
     }
 
     /// The connection to this run of a server that the previous holder of the seat had, unless it gave the seat back.
@@ -113,16 +109,6 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
-    fn drop(&mut self) {
-        // Until the descriptor is closed, another handle of this process could take the seat and lose it again.
-        if let Ok(file) = self.file.try_clone() {
-            let _ = fcntl_lock(&file, FlockOperation::NonBlockingUnlock);
-        }
-        forget(&self.path);
-    }
-}
-
 /// The connections that a seat's file names. A damaged file names none.
 fn named(file: &File) -> Vec<Holder> {
     let mut text = String::new();
@@ -158,9 +144,9 @@ pub(crate) fn look_at_seats(near: &Path, namespace: &str) -> Vec<(&'static str, 
 
 fn look_at(path: &Path) -> io::Result<SeatFile> {
     // Opening and closing the file would give up this process's own lock.
-    if is_own(path) {
+    let Some(_reserved) = Reserved::to(Use::Look, path) else {
         return Ok(SeatFile { is_held: true, pid: Some(std::process::id()), holders: Vec::new() });
-    }
+    };
     let file = OpenOptions::new().read(true).custom_flags(NO_FOLLOW | NO_WAIT).open(path)?;
     let lock = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock))?;
     let pid = lock.and_then(|lock| lock.pid).and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
@@ -192,33 +178,45 @@ fn lock(near: &Path, path: &Path) -> io::Result<Option<File>> {
 const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
 const NO_WAIT: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
-/// Whether this process has, or tries to take, a seat.
-fn is_own(path: &Path) -> bool {
-    let me = std::process::id();
-    TAKEN.load().iter().any(|(process, seat)| *process == me && seat == path)
+/// Why a process has a seat's file open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// It holds the seat, or tries to take it.
+    Take,
+    Look,
 }
 
-/// Notes that this process has, or tries to take, a seat; `false` if it does already.
-fn reserve(path: &Path) -> bool {
-    let me = std::process::id();
-    let mut is_free = false;
-    TAKEN.rcu(|taken| {
-        is_free = !taken.iter().any(|(process, seat)| *process == me && seat == path);
-        let mut next: Vec<_> = taken.iter().filter(|(process, _)| *process == me).cloned().collect();
-        if is_free {
-            next.push((me, path.to_owned()));
-        }
-        Arc::new(next)
-    });
-    is_free
+/// An entry of [`OPEN`]. Whoever has it may open and close the seat's file without giving up a lock of this process.
+struct Reserved(Use, PathBuf);
+
+impl Reserved {
+    /// `None` if another handle of this process uses the file. Only looks do not exclude each other.
+    fn to(use_: Use, path: &Path) -> Option<Self> {
+        let me = std::process::id();
+        let mut is_free = false;
+        OPEN.rcu(|open| {
+            let mut next: Vec<_> = open.iter().filter(|(process, ..)| *process == me).cloned().collect();
+            is_free = next.iter().all(|(_, seat, other)| seat != path || (use_ == Use::Look && *other == Use::Look));
+            if is_free {
+                next.push((me, path.to_owned(), use_));
+            }
+            Arc::new(next)
+        });
+        is_free.then(|| Self(use_, path.to_owned()))
+    }
 }
 
-fn forget(path: &Path) {
-    let me = std::process::id();
-    TAKEN.rcu(|taken| {
-        let rest = taken.iter().filter(|(process, seat)| *process == me && seat != path);
-        Arc::new(rest.cloned().collect::<Vec<_>>())
-    });
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let me = std::process::id();
+        OPEN.rcu(|open| {
+            let mut next: Vec<_> = open.iter().filter(|(process, ..)| *process == me).cloned().collect();
+            if let Some(at) = next.iter().position(|(_, seat, use_)| *seat == self.1 && *use_ == self.0) {
+                next.swap_remove(at);
+            }
+            Arc::new(next)
+        });
+    }
 }
 
 #[cfg(test)]
@@ -254,5 +252,39 @@ mod tests {
         let link = place.path().join("link");
         std::os::unix::fs::symlink(&near, &link).unwrap();
         assert!(Seat::try_take(&near, &link).is_err(), "links are not followed");
+    }
+    /// Whether the system says that this process has a lock on the file.
+    #[cfg(target_os = "linux")]
+    fn has_lock(file: &File) -> bool {
+        let (me, inode) = (std::process::id().to_string(), format!(":{}", file.metadata().unwrap().ino()));
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().any(|lock| {
+            let words: Vec<_> = lock.split_whitespace().collect();
+            words.contains(&"POSIX") && words.contains(&me.as_str()) && words.iter().any(|word| word.ends_with(&inode))
+        })
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn no_other_handle_of_the_process_gives_up_a_seat() {
+        let place = tempfile::tempdir().unwrap();
+        let near = place.path().join("near");
+        std::fs::write(&near, "").unwrap();
+        let path = Seat::path(&near, "kennel-far:12", "seat-0");
+        let take_all_the_time = || {
+            let mut taken = 0;
+            while taken < 300 {
+                let Some(seat) = Seat::try_take(&near, &path).unwrap() else { continue };
+                std::thread::yield_now();
+                assert!(has_lock(&seat.file), "after {taken}");
+                taken += 1;
+            }
+        };
+        std::thread::scope(|scope| {
+            let takers = [scope.spawn(take_all_the_time), scope.spawn(take_all_the_time)];
+            while !takers.iter().all(|taker| taker.is_finished()) {
+                look_at_seats(&near, "kennel-far:12");
+            }
+        });
     }
 }
