@@ -1,7 +1,7 @@
-/* What the Go files call.
+/* The functions that the Go files call.
  *
- * The last failure is told by thread, and a goroutine may change its thread between two calls. So a call and the texts of
- * its failure are one step here. */
+ * The library keeps the texts of the last failure for each thread, and a goroutine may move to another thread between
+ * two calls. So each function here makes a call and copies the texts of its failure in one step. */
 #ifndef KENNEL_GO_BRIDGE_H
 #define KENNEL_GO_BRIDGE_H
 
@@ -29,8 +29,9 @@ static inline int told(int result, failure *f) {
 	return result;
 }
 
-/* Go gives many keys as bytes one behind another and their lengths: C must not be given pointers to Go's memory that lie in
- * Go's memory. This is each of them, in memory that the caller frees; NULL if there are none. */
+/* Go passes many keys as one array of their bytes, one key after another, and an array of their lengths, because Go
+ * must not pass memory that contains pointers to Go memory to C. Writes the address and length of each key to an array,
+ * which the caller frees; NULL if there are no keys. */
 static inline int each(const char *bytes, const size_t *lens, size_t count, kennel_bytes **out, failure *f) {
 	*out = NULL;
 	if (count == 0)
@@ -74,7 +75,7 @@ static inline int go_add(const kennel *k, const void *key, size_t n, const void 
 	kennel_set_options how = {sizeof how, ttl, 0, 0, 0, NULL, 0};
 	return told(kennel_add(k, key, n, value, len, &how), f);
 }
-/* bytes: each key and its value */
+/* bytes has each key followed by its value, and byte_lens their lengths. */
 static inline int go_set_multi(const kennel *k, const char *bytes, const size_t *byte_lens, size_t pairs, int64_t ttl, int64_t soft,
                   uint32_t flags, const char *tags, const size_t *lens, size_t count, failure *f) {
 	kennel_set_options how = {sizeof how, ttl, soft, flags, 0, NULL, count};

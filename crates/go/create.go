@@ -12,26 +12,26 @@ import (
 	"unsafe"
 )
 
-// CreateOptions are how a missing value is created. Times of 0 are the defaults.
+// CreateOptions are the options of GetOrCreate. A time of 0 stands for the default.
 type CreateOptions struct {
-	TTL       time.Duration // when the value expires, or Never
-	SoftTTL   time.Duration // when it becomes stale: one caller makes a new one, and the others get the old one meanwhile
-	AbsentTTL time.Duration // how long to remember that there is no value
+	TTL       time.Duration // how long the value lives, or Never
+	SoftTTL   time.Duration // when it becomes stale; one process then creates a new value, and other processes get the old one
+	AbsentTTL time.Duration // how long to remember that the key has no value; by default this is not remembered
 	Wait      time.Duration // how long to wait for another creator; 30 s
-	// After the wait, create the value although another caller does, too.
+	// When the wait is over, create the value even though another caller is creating it.
 	Unprotected bool
-	// If the cache itself fails, or the wait is over, this is an error. Otherwise the value is created all the same, and
-	// not stored.
+	// If the cache itself fails, or the wait is over, return an error. By default the value is then created, and not
+	// stored.
 	Strict bool
-	// Names by which InvalidateTags finds the value; at most 16. If one of them is invalidated while the value is created,
-	// its creator's caller gets it, and it is not stored.
+	// The names of the value's tags, by which InvalidateTags finds it; at most 16. If one of them is invalidated while the
+	// value is created, the caller gets the value, but it is not stored.
 	Tags []string
 }
 
-// One wait of a process for a key, for any number of goroutines.
+// One creation of a key in this process, for which any number of goroutines wait.
 type creation struct {
 	ended chan struct{}
-	// What it ended with; value may be nil.
+	// How the creation ended, and the value if it ended with one.
 	is    int
 	value []byte
 }
@@ -51,7 +51,7 @@ func newCreations() *creations {
 	return &creations{of: make(map[string]*creation)}
 }
 
-// The creation of a key that runs, or a new one, which the caller ends.
+// Returns the running creation of a key; or a new one and true, and then the caller ends it.
 func (c *creations) join(key string) (*creation, bool) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
@@ -70,11 +70,12 @@ func (c *creations) end(key string, ended *creation) {
 	close(ended.ended)
 }
 
-// GetOrCreate returns the value of a key. Of all callers in all processes one creates a missing value, and the others wait
-// for it. A creator that returns nil without an error tells that there is no value: then the error is ErrMiss.
+// GetOrCreate returns the value of a key. If it is missing, exactly one caller across all processes creates it with the
+// function create, and the others wait for it. The argument of create is the stale value, or nil. If create returns nil
+// without an error, the key has no value, and the error is ErrMiss.
 //
-// If a creator fails or panics, its caller gets that, and the next of those who wait calls its own creator. Waiting blocks
-// no thread, and ends with the context.
+// If create fails or panics, only its own caller gets the error or the panic, and the next waiting caller calls its own
+// function. Waiting blocks no thread, and ends when the context is done.
 func (c *Cache) GetOrCreate(ctx context.Context, key []byte, how CreateOptions, create func(stale []byte) ([]byte, error)) ([]byte, error) {
 	if how.Wait == 0 {
 		how.Wait = 30 * time.Second
@@ -108,7 +109,7 @@ func (c *Cache) GetOrCreate(ctx context.Context, key []byte, how CreateOptions, 
 	}
 }
 
-// A created value; nil is none.
+// Returns what a creator returned, with the error ErrMiss if it returned neither a value nor an error.
 func orMiss(made []byte, err error) ([]byte, error) {
 	if made == nil && err == nil {
 		err = ErrMiss
@@ -128,7 +129,7 @@ func (c *Cache) create(ctx context.Context, key []byte, how CreateOptions, creat
 		}
 		return value, err
 	}
-	// Whatever the creator does, panic included: a claim that has ended is not ended twice.
+	// The claim ends whatever the creator does, even if it panics. This call does nothing if the claim has already ended.
 	defer C.kennel_fail(claim)
 	made, err := create(value)
 	if err != nil {
@@ -142,10 +143,10 @@ func (c *Cache) create(ctx context.Context, key []byte, how CreateOptions, creat
 	var f C.failure
 	switch result := C.go_complete(claim, first(made), C.size_t(len(made)), &f); {
 	case result == C.KENNEL_NONE:
-		// It was invalidated or written meanwhile: those who have joined later look again.
+		// The key was written or invalidated meanwhile, so the callers that have joined look again.
 		return made, nil
 	case result < 0:
-		// The value is there, though the cache has no room for it.
+		// The creator succeeded, so its caller gets the value although the cache cannot store it.
 		if failure := failed(result, &f); how.Strict {
 			return made, failure
 		}
@@ -154,7 +155,7 @@ func (c *Cache) create(ctx context.Context, key []byte, how CreateOptions, creat
 	return made, nil
 }
 
-// The value of a key, or the claim of it with a stale value.
+// Returns the value of a key, or its claim with the stale value, if there is one.
 func (c *Cache) claim(ctx context.Context, key []byte, how CreateOptions) ([]byte, C.kennel_claim, error) {
 	request, err := c.ask(key, how)
 	if err != nil {
@@ -226,12 +227,13 @@ type Lock struct {
 	number C.kennel_key_lock
 }
 
-// Release releases the lock, and tells whether it still excluded others.
+// Release releases the lock, and returns whether it still excluded other callers.
 func (l *Lock) Release() bool {
 	return C.kennel_unlock(l.number) == C.KENNEL_OK
 }
 
-// TryLock locks a key against all that lock or create it in all processes, or returns nil if another has it.
+// TryLock takes the lock of a key, which excludes all callers, in all processes, that lock the key or create its value.
+// It does not wait, and returns nil if another caller holds the lock or creates the value.
 func (c *Cache) TryLock(key []byte) (*Lock, error) {
 	k, err := c.open()
 	if err != nil {
@@ -247,7 +249,7 @@ func (c *Cache) TryLock(key []byte) (*Lock, error) {
 	return &Lock{lock}, nil
 }
 
-// Lock waits for the lock of a key until the context ends. Waiting blocks no thread.
+// Lock takes the lock of a key as TryLock does, but waits for it until the context is done. Waiting blocks no thread.
 func (c *Cache) Lock(ctx context.Context, key []byte) (*Lock, error) {
 	for pause := time.Millisecond; ; {
 		lock, err := c.TryLock(key)

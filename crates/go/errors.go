@@ -12,13 +12,13 @@ import (
 	"unsafe"
 )
 
-// ErrMiss tells that a key has no value.
+// ErrMiss is the error of a call that finds no value for a key.
 var ErrMiss = errors.New("kennel: the key has no value")
 
-// ErrClosed tells that the cache is closed.
+// ErrClosed is the error of a call on a closed cache.
 var ErrClosed = errors.New("kennel: the cache is closed")
 
-// Errors to compare with by errors.Is.
+// Errors of some kinds, to compare with errors.Is.
 var (
 	ErrIO         = &Error{Number: C.KENNEL_E_IO}
 	ErrNotFound   = &Error{Number: C.KENNEL_E_NOT_FOUND}
@@ -40,9 +40,9 @@ var (
 
 // An Error is a failure of the cache.
 type Error struct {
-	Number int    // that of kennel.h
+	Number int    // the number of the error in the C header kennel.h
 	Facts  string // what was expected, and what was found
-	Advice string // what to do, or ""
+	Advice string // what to do about it, or ""
 }
 
 func (e *Error) Error() string {
@@ -52,13 +52,13 @@ func (e *Error) Error() string {
 	return "kennel: " + e.Facts + "; " + e.Advice
 }
 
-// Is compares the numbers.
+// Is tells whether both errors are of the same kind. It compares their numbers.
 func (e *Error) Is(target error) bool {
 	other, ok := target.(*Error)
 	return ok && other.Number == e.Number
 }
 
-// What to do, by the name that the library gives the advice.
+// What to do about an error, by the library's name of the advice.
 var advice = map[string]string{
 	"create":               `create one with "kennel create", or open it without Options.Existing`,
 	"open-or-destroy":      "open it, or remove it first with Destroy",
@@ -87,7 +87,7 @@ func failed(result C.int, f *C.failure) error {
 	return err
 }
 
-// Whether something was done.
+// Returns whether the call did something, or its error.
 func done(result C.int, f *C.failure) (bool, error) {
 	if result < 0 {
 		return false, failed(result, f)
@@ -95,7 +95,7 @@ func done(result C.int, f *C.failure) (bool, error) {
 	return result != C.KENNEL_NONE, nil
 }
 
-// A text for C, or nil if it is empty.
+// A copy of a text for C, which the caller frees, or nil if the text is empty.
 func cText(what, text string) (*C.char, error) {
 	if text == "" {
 		return nil, nil
@@ -106,7 +106,8 @@ func cText(what, text string) (*C.char, error) {
 	return C.CString(text), nil
 }
 
-// A time in milliseconds, rounded up: 0 is the default, and Never no end. Negative ones are refused by the library.
+// A time in milliseconds, rounded up. 0 stands for the default, and Never for no end. The library refuses negative
+// times.
 func inMs(d time.Duration) int64 {
 	if d == Never {
 		return C.KENNEL_NEVER

@@ -1,7 +1,7 @@
 // Package kennel is a cache in one memory-mapped file that the processes of a host share.
 //
-// A Cache may be used by any number of goroutines. Values and keys are bytes; programs in other languages read what this
-// package stores.
+// Any number of goroutines may use a Cache at the same time. Keys and values are bytes, so programs in other languages
+// can read what this package stores.
 package kennel
 
 /*
@@ -18,26 +18,26 @@ import (
 	"unsafe"
 )
 
-// Never is a time to live without an end, whatever the default of the namespace is.
+// Never is the time to live of a value that does not expire, whatever the default of the namespace is.
 const Never time.Duration = math.MaxInt64
 
-// Options are how a file is opened or created. Zero values are the defaults. An existing file keeps its sizes.
+// Options are the options of Open. A zero value stands for the default. An existing file keeps its sizes.
 type Options struct {
-	Capacity   uint64        // bytes of items; 64 MiB
-	MeanItem   uint64        // mean bytes of a key and its value; 256
-	LockWait   time.Duration // how long a write waits for another one in the same stripe; 5 s
-	Locks      string        // "file", "lease", "process", "none" or "rw-file"
-	Stripes    uint32
-	Seats      uint32 // how many processes can open the file
-	Namespaces uint32
-	Mode       uint32 // permission bits of a new file; 0600
+	Capacity   uint64        // how many bytes of items the file holds; 64 MiB
+	MeanItem   uint64        // the mean size of a key and its value together in bytes; 256
+	LockWait   time.Duration // how long a write waits for the lock of its stripe; 5 s
+	Locks      string        // the lock strategy: "file" (default), "lease", "process", "none" or "rw-file"
+	Stripes    uint32        // the number of stripes, a power of two; depends on the capacity
+	Seats      uint32        // how many processes can have the file open for writing; 1024
+	Namespaces uint32        // how many namespaces the file has room for; 64
+	Mode       uint32        // the permission bits of a new file; 0600
 
-	Existing     bool // do not create a file
-	ReadOnly     bool
-	VerifyReads  bool // check the checksum of each value
-	Trust        bool // open a file that another user could have written
-	AllowNetwork bool
-	SameSizes    bool // refuse a file that differs from these options
+	Existing     bool // do not create the file if it does not exist
+	ReadOnly     bool // open the file for reading only
+	VerifyReads  bool // check the checksum of each value that is read
+	Trust        bool // open the file even if it belongs to another user, or another user can write to it
+	AllowNetwork bool // use the file even if it is on a network file system
+	SameSizes    bool // refuse an existing file whose sizes differ from these options
 }
 
 func (o *Options) bits() (bits C.uint32_t) {
@@ -57,12 +57,13 @@ func (o *Options) bits() (bits C.uint32_t) {
 
 // A Cache is an open file, or one namespace in it.
 type Cache struct {
-	use sync.RWMutex // for writing: Close
+	use sync.RWMutex // Close locks it for writing, all other calls for reading
 	k   *C.kennel
 	in  *creations
 }
 
-// Open opens a file, or creates it. An empty path is the default one of this user; options may be nil.
+// Open opens a cache file, and creates it if it does not exist. An empty path stands for the default cache file of this
+// user. options may be nil.
 func Open(path string, options *Options) (*Cache, error) {
 	if options == nil {
 		options = &Options{}
@@ -98,7 +99,8 @@ func newCache(k *C.kennel) *Cache {
 	return cache
 }
 
-// Destroy removes a file and its locks, and tells whether there was one.
+// Destroy removes a cache file and its lock files, and returns whether there was one. An empty path stands for the
+// default cache file of this user. Processes that have the file open get misses from then on.
 func Destroy(path string) (bool, error) {
 	text, err := cText("path", path)
 	if err != nil {
@@ -109,7 +111,8 @@ func Destroy(path string) (bool, error) {
 	return done(C.go_destroy(text, &f), &f)
 }
 
-// Namespace opens a part of the file with keys of its own. A ttl of 0 is no default time to live.
+// Namespace opens a part of the file with keys of its own, and creates it if the file does not have it. ttl is the
+// default time to live of its values; with 0 they do not expire by default.
 func (c *Cache) Namespace(name string, ttl time.Duration) (*Cache, error) {
 	text, err := cText("name", name)
 	if err != nil {
@@ -129,7 +132,7 @@ func (c *Cache) Namespace(name string, ttl time.Duration) (*Cache, error) {
 	return newCache(part), nil
 }
 
-// Close closes the cache. Calls that run are finished first, and later ones return ErrClosed.
+// Close closes the cache, after it has waited for running calls. Later calls return ErrClosed.
 func (c *Cache) Close() error {
 	c.use.Lock()
 	defer c.use.Unlock()
@@ -139,7 +142,7 @@ func (c *Cache) Close() error {
 	return nil
 }
 
-// The handle. Unless there is an error, c.use is then locked for reading.
+// Returns the handle. Unless it returns an error, it leaves c.use locked for reading.
 func (c *Cache) open() (*C.kennel, error) {
 	c.use.RLock()
 	if c.k == nil {
@@ -149,7 +152,7 @@ func (c *Cache) open() (*C.kennel, error) {
 	return c.k, nil
 }
 
-// The first byte of a slice for C, or nil. The slice may be that of a string.
+// Returns the address of the first byte of a slice for C, or nil if the slice is empty.
 func first(b []byte) unsafe.Pointer {
 	if len(b) == 0 {
 		return nil
@@ -157,13 +160,13 @@ func first(b []byte) unsafe.Pointer {
 	return unsafe.Pointer(&b[0])
 }
 
-// Get returns a value, or ErrMiss.
+// Get returns the value of a key, or the error ErrMiss.
 func (c *Cache) Get(key []byte) ([]byte, error) {
 	return c.AppendTo(nil, key)
 }
 
-// AppendTo appends the value of a key to a slice: with enough room in it, nothing is allocated. Without a value the error is
-// ErrMiss, and the slice is as it was.
+// AppendTo appends the value of a key to a slice. If the slice has enough room, nothing is allocated. If the key has no
+// value, the error is ErrMiss, and the slice is returned unchanged.
 func (c *Cache) AppendTo(to, key []byte) ([]byte, error) {
 	k, err := c.open()
 	if err != nil {
@@ -189,15 +192,15 @@ func (c *Cache) AppendTo(to, key []byte) ([]byte, error) {
 	}
 }
 
-// SetOptions are how a value is stored. Times of 0 are the defaults of the namespace.
+// SetOptions are the options of a write. A time of 0 stands for the default of the namespace.
 type SetOptions struct {
-	TTL     time.Duration // when it expires, or Never
-	SoftTTL time.Duration // when it becomes stale
-	Flags   uint32        // a number of yours
-	Tags    []string      // names by which InvalidateTags finds the value; at most 16
+	TTL     time.Duration // how long the value lives, or Never
+	SoftTTL time.Duration // after what time the value is stale
+	Flags   uint32        // a number of yours that is stored with the value
+	Tags    []string      // the names of the value's tags, by which InvalidateTags finds it; at most 16
 }
 
-// Set stores a value. A ttl of 0 is the default of the namespace.
+// Set stores a value. A ttl of 0 stands for the default of the namespace.
 func (c *Cache) Set(key, value []byte, ttl time.Duration) error {
 	return c.SetWith(key, value, SetOptions{TTL: ttl})
 }
@@ -216,7 +219,7 @@ func (c *Cache) SetWith(key, value []byte, how SetOptions) error {
 	return err
 }
 
-// Add stores a value if the key has none, and tells whether it did.
+// Add stores a value only if the key has none, and returns whether it stored the value.
 func (c *Cache) Add(key, value []byte, ttl time.Duration) (bool, error) {
 	k, err := c.open()
 	if err != nil {
@@ -227,7 +230,7 @@ func (c *Cache) Add(key, value []byte, ttl time.Duration) (bool, error) {
 	return done(C.go_add(k, first(key), C.size_t(len(key)), first(value), C.size_t(len(value)), C.int64_t(inMs(ttl)), &f), &f)
 }
 
-// Delete removes a key, and tells whether it had a value.
+// Delete removes a key, and returns whether it had a value.
 func (c *Cache) Delete(key []byte) (bool, error) {
 	k, err := c.open()
 	if err != nil {
@@ -238,12 +241,14 @@ func (c *Cache) Delete(key []byte) (bool, error) {
 	return done(C.go_delete(k, first(key), C.size_t(len(key)), &f), &f)
 }
 
-// Incr adds to a number, or returns ErrMiss.
+// Incr adds to a number, which is stored as decimal text, and returns the new number. If the key has no value, the
+// error is ErrMiss.
 func (c *Cache) Incr(key []byte, delta uint64) (uint64, error) {
 	return c.incr(key, delta, false, 0, 0)
 }
 
-// IncrOr adds to a number, or stores a first one, which expires after ttl, if the key has none.
+// IncrOr adds to a number and returns the new number. If the key has no value, it stores and returns initial instead,
+// which expires after ttl.
 func (c *Cache) IncrOr(key []byte, delta, initial uint64, ttl time.Duration) (uint64, error) {
 	return c.incr(key, delta, true, initial, ttl)
 }
@@ -275,7 +280,8 @@ func flag(is bool) C.int {
 	return 0
 }
 
-// Invalidate makes all values of the namespace, or of the file, misses; or stale, if soft.
+// Invalidate removes all values of the namespace, or of the whole file, for all processes. If soft is true, it makes
+// the values stale instead.
 func (c *Cache) Invalidate(soft bool) error {
 	k, err := c.open()
 	if err != nil {
@@ -287,8 +293,8 @@ func (c *Cache) Invalidate(soft bool) error {
 	return err
 }
 
-// InvalidateTags makes all values that bear one of the tags misses; or stale, if soft. This concerns all namespaces of the
-// file.
+// InvalidateTags removes all values that bear one of the tags, in all namespaces of the file and for all processes. If
+// soft is true, it makes the values stale instead.
 func (c *Cache) InvalidateTags(soft bool, tags ...string) error {
 	k, err := c.open()
 	if err != nil {
@@ -301,7 +307,7 @@ func (c *Cache) InvalidateTags(soft bool, tags ...string) error {
 	return err
 }
 
-// Stats returns as JSON what "kennel stat --json" prints.
+// Stats returns the statistics of the file as JSON, as "kennel stat --json" prints them.
 func (c *Cache) Stats() ([]byte, error) {
 	k, err := c.open()
 	if err != nil {
@@ -317,7 +323,7 @@ func (c *Cache) Stats() ([]byte, error) {
 	return []byte(C.GoString(text)), nil
 }
 
-// Version is the version of the library.
+// Version returns the version of the C library.
 func Version() string {
 	return C.GoString(C.kennel_version())
 }

@@ -217,7 +217,7 @@ func TestManyKeys(t *testing.T) {
 	removed, err = cache.DeleteMulti(nil)
 	must(t, err)
 	same(t, removed, 0)
-	// What cannot be stored or removed leaves the rest.
+	// Pairs and keys that cannot be stored or removed do not affect the others.
 	long := make([]byte, 70_000)
 	is(t, cache.SetMulti([]Pair{{[]byte("a"), nil}, {long, nil}, {[]byte("b"), nil}}, SetOptions{}), ErrKeyTooLong)
 	removed, err = cache.DeleteMulti(append(keysOf("a"), long, []byte("b")))
@@ -256,7 +256,7 @@ func TestTags(t *testing.T) {
 	}
 	is(t, pages.SetWith([]byte("a"), nil, SetOptions{Tags: seventeen}), ErrTooManyTags)
 	must(t, pages.SetWith([]byte("a"), nil, SetOptions{Tags: seventeen[:16]}))
-	// Of a created value. A soft invalidation makes it stale.
+	// The tags of a created value. A soft invalidation makes the value stale.
 	tagged := CreateOptions{Tags: []string{"user:7"}}
 	makes := func(value string) func([]byte) ([]byte, error) {
 		return func(stale []byte) ([]byte, error) { return append(stale, value...), nil }
@@ -272,7 +272,7 @@ func TestTags(t *testing.T) {
 	same(t, there("made"), false)
 }
 
-// Who asks after an invalidation does not get what was begun before it.
+// A caller that asks after an invalidation does not get a value whose creation began before the invalidation.
 func TestAnInvalidationInACreation(t *testing.T) {
 	cache := open(t)
 	key := []byte("key")
@@ -293,7 +293,7 @@ func TestAnInvalidationInACreation(t *testing.T) {
 		value, _ := cache.GetOrCreate(background, key, CreateOptions{}, func([]byte) ([]byte, error) { return []byte("new"), nil })
 		later <- string(value)
 	}()
-	// Most likely it has joined by then; if not, it cannot get the old value either.
+	// Most likely the second caller has joined by then. If not, it cannot get the old value either.
 	time.Sleep(20 * time.Millisecond)
 	close(end)
 	same(t, <-first, "old")
@@ -422,7 +422,7 @@ func TestWaitsEndWithTheContext(t *testing.T) {
 	same(t, lock.Release(), false)
 }
 
-// Other processes: this test program runs itself.
+// This test program runs itself as other processes.
 func TestProcesses(t *testing.T) {
 	if path := os.Getenv("KENNEL_TEST_PATH"); path != "" {
 		cache, err := Open(path, nil)

@@ -9,7 +9,7 @@ import (
 	"unsafe"
 )
 
-// Texts or slices one behind another, and their lengths.
+// Returns the bytes of texts or slices, one after another, and their lengths.
 func joined[T ~string | ~[]byte](each []T) (bytes []byte, lens []C.size_t) {
 	if len(each) == 0 {
 		return nil, nil
@@ -36,8 +36,8 @@ func sizes(lens []C.size_t) *C.size_t {
 	return &lens[0]
 }
 
-// GetMulti returns the values of many keys by one call, in the order of the keys: nil for a miss, and a slice that is not
-// nil for an empty value.
+// GetMulti returns the values of many keys with one call, in the order of the keys. A miss is nil, and an empty value
+// is an empty slice that is not nil.
 func (c *Cache) GetMulti(keys [][]byte) ([][]byte, error) {
 	k, err := c.open()
 	if err != nil {
@@ -69,8 +69,8 @@ type Pair struct {
 	Key, Value []byte
 }
 
-// SetMulti stores many values with the same options by one call, in their order. If some cannot be stored, the others are,
-// and the error is that of the first one.
+// SetMulti stores many values with the same options and one call, in their order. If some values cannot be stored, the
+// others are stored, and the first error is returned.
 func (c *Cache) SetMulti(pairs []Pair, how SetOptions) error {
 	k, err := c.open()
 	if err != nil {
@@ -89,8 +89,8 @@ func (c *Cache) SetMulti(pairs []Pair, how SetOptions) error {
 	return err
 }
 
-// DeleteMulti removes many keys by one call, and tells how many of them had a value. If some cannot be removed, the others
-// are, and the error is that of the first one.
+// DeleteMulti removes many keys with one call, and returns how many of them had a value. If some keys cannot be
+// removed, the others are removed, and the first error is returned.
 func (c *Cache) DeleteMulti(keys [][]byte) (int, error) {
 	k, err := c.open()
 	if err != nil {

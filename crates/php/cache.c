@@ -7,7 +7,7 @@ zend_class_entry *kennel_cache_ce;
 static zend_object_handlers cache_handlers;
 
 typedef struct {
-    kennel *k; /* of the process: no object closes it */
+    kennel *k; /* belongs to the process, so no object closes it */
     zend_object std;
 } cache_object;
 
@@ -36,7 +36,7 @@ static kennel *this_cache(zval *this) {
     if (UNEXPECTED(k == NULL)) \
         RETURN_THROWS()
 
-/* Throws for an error; else tells whether something was done. */
+/* Throws if the result is an error. Otherwise returns whether the call did something. */
 static void return_done(zval *return_value, int result) {
     if (UNEXPECTED(result < 0)) {
         php_kennel_throw(result);
@@ -45,7 +45,7 @@ static void return_done(zval *return_value, int result) {
     ZVAL_BOOL(return_value, result != KENNEL_NONE);
 }
 
-/* Seconds: null is the default, INF never. Returns false after an exception. */
+/* Converts seconds to milliseconds. null stands for the default, INF for no end. Returns false after it has thrown. */
 static bool ttl_of(double seconds, bool is_default, uint32_t argument, int64_t *ttl_ms) {
     *ttl_ms = 0;
     if (is_default)
@@ -58,7 +58,7 @@ static bool ttl_of(double seconds, bool is_default, uint32_t argument, int64_t *
     return true;
 }
 
-/* A wait in seconds: INF has no limit, 0 does not wait. */
+/* Converts a wait in seconds to milliseconds. INF waits without limit, 0 does not wait. */
 static bool wait_of(double seconds, const char *name, int64_t *wait_ms) {
     if (!(seconds >= 0)) {
         zend_value_error("%s must not be less than 0", name);
@@ -68,7 +68,7 @@ static bool wait_of(double seconds, const char *name, int64_t *wait_ms) {
     return true;
 }
 
-/* One option of an array. Returns false after an exception. */
+/* Takes one option of an array. Returns false after it has thrown an exception. */
 typedef bool (*take_option)(void *into, zend_string *name, zval *value);
 
 static bool each_option(HashTable *options, void *into, take_option take) {
@@ -271,7 +271,7 @@ static PHP_METHOD(Kennel_Cache, has) {
     return_done(return_value, kennel_contains(k, ZSTR_VAL(key), ZSTR_LEN(key)));
 }
 
-/* set() and add() with a time after which the value is stale, and with tags. */
+/* set() or add(), with a time after which the value is stale, or with tags. */
 static int write_with(kennel *k, zend_string *key, zval *value, const kennel_set_options *times, bool only_new) {
     kennel_set_options how = *times;
     kennel_encoded bytes;

@@ -1,4 +1,4 @@
-/* The parameters of the methods of Kennel\Cache, as stubs/kennel.php declares them. */
+/* The parameters of Kennel\Cache's methods, as stubs/kennel.php declares them. */
 
 #define DEFAULT_NULL(type, name) ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, name, type, 1, "null")
 #define DEFAULT_OPTIONS ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, options, IS_ARRAY, 0, "[]")

@@ -1,10 +1,10 @@
-/* One caller of all processes creates a missing value. However its creator ends, the claim is given back: by a result, an
- * exception, exit, a fatal error, the memory limit or the time limit. */
+/* Exactly one caller across all processes creates a missing value. Its claim ends however the creator ends: with a
+ * result, an exception, exit, a fatal error, or at the memory limit or the time limit. */
 #include "php_kennel.h"
 #include "zend_fibers.h"
 #include <time.h>
 
-/* A wait is made of parts, between which PHP sees signals and its time limit. */
+/* A wait consists of parts of this length. Between them PHP handles signals and its time limit. */
 #define PART_MS 100
 
 typedef struct {
@@ -18,7 +18,7 @@ static int64_t clock_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* What PHP does between two opcodes. */
+/* Does what PHP does between two opcodes: handles signals and the time limit. */
 static bool interrupted(void) {
 #if PHP_VERSION_ID >= 80200
     if (zend_atomic_bool_exchange_ex(&EG(vm_interrupt), false)) {
@@ -36,13 +36,13 @@ static bool interrupted(void) {
     return EG(exception) != NULL;
 }
 
-/* The next part of a wait. */
+/* Returns the length of the next part of a wait, in milliseconds. */
 static int64_t part(int64_t wait_ms, int64_t since) {
     int64_t rest = wait_ms == KENNEL_FOREVER ? PART_MS : since + wait_ms - clock_ms();
     return rest < 0 ? 0 : MIN(rest, PART_MS);
 }
 
-/* With KENNEL_OK, found is the value, in memory of the library. */
+/* Begins a creation, and waits in parts. If the result is KENNEL_OK, found is the value, in memory of the library. */
 static int begin(kennel *k, zend_string *key, const kennel_how *how, char **found, kennel_item *item, kennel_claim *claim) {
     kennel_create_options options = how->options;
     int64_t since = clock_ms();
@@ -60,7 +60,7 @@ static int begin(kennel *k, zend_string *key, const kennel_how *how, char **foun
     }
 }
 
-/* What another caller has created. Its memory is freed, also if PHP jumps out. */
+/* Decodes a value that another caller has created. Frees its memory, even if PHP jumps out after a fatal error. */
 static int take(char *found, const kennel_item *item, zval *value) {
     volatile int result = KENNEL_NONE;
     zend_try {
@@ -87,7 +87,7 @@ int php_kennel_wait_for_lock(kennel *k, zend_string *key, int64_t wait_ms, int64
     }
 }
 
-/* Calls the creator. Returns KENNEL_THROWN after an exception, which exit is, too. */
+/* Calls the creator. Returns KENNEL_THROWN after an exception; exit is an exception, too. */
 static int call(zend_string *key, zend_fcall_info *fci, zend_fcall_info_cache *fcc, zval *value) {
     zval parameter;
     int result;
@@ -105,7 +105,7 @@ static int call(zend_string *key, zend_fcall_info *fci, zend_fcall_info_cache *f
     return KENNEL_THROWN;
 }
 
-/* Stores what was created. The caller gets it also if it cannot be stored. */
+/* Stores a created value. The caller gets the value even if it cannot be stored. */
 static int complete(kennel_claim claim, const kennel_how *how, zval *value) {
     kennel_set_options as = KENNEL_SET_OPTIONS_INIT;
     kennel_encoded bytes;
@@ -143,7 +143,7 @@ static int create_with(kennel_claim claim, zend_string *name, zend_string *key, 
     }
     zend_end_try();
     if (bailed) {
-        /* If it was completed, this does nothing. */
+        /* This does nothing if the claim was completed. */
         kennel_fail(claim);
         zend_bailout();
     }
@@ -151,7 +151,7 @@ static int create_with(kennel_claim claim, zend_string *name, zend_string *key, 
     return result;
 }
 
-/* Gives the claims back that are left at the end of a request. */
+/* Ends the claims that are left at the end of a request. */
 void php_kennel_end_claims(void) {
     creation *own;
     ZEND_HASH_FOREACH_PTR(&KENNEL_G(creating), own) {
@@ -171,7 +171,7 @@ static int claim_and_create(kennel *k, zend_string *name, zend_string *key, zend
         case KENNEL_CREATE:
             return create_with(claim, name, key, fci, fcc, how, value);
         case KENNEL_OK:
-            /* Another caller has created it. If PHP cannot read it: again. */
+            /* Another caller has created the value. If PHP cannot read it, remove it and try again. */
             result = take(found, &item, value);
             if (result != KENNEL_NONE)
                 return result;
@@ -212,7 +212,7 @@ int php_kennel_create(kennel *k, zend_string *key, zend_fcall_info *fci, zend_fc
         php_kennel_throw_text(KENNEL_E_OWN_CLAIM, "this creator is already creating the key", "not-within");
         result = KENNEL_THROWN;
     } else {
-        /* Another fiber creates it. A wait would keep that fiber from going on. */
+        /* Another fiber is creating the value. Waiting would keep that fiber from running. */
         result = call(key, fci, fcc, value);
     }
     zend_string_release(name);

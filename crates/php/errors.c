@@ -1,4 +1,4 @@
-/* Kennel\Exception, which says what to do in the words of PHP. */
+/* Kennel\Exception, whose advice is worded for PHP. */
 #include "php_kennel.h"
 #include "ext/spl/spl_exceptions.h"
 
@@ -46,7 +46,7 @@ void php_kennel_throw_text(int result, const char *facts, const char *advice) {
     zend_update_property_string(kennel_exception_ce, made, ZEND_STRL("remedy"), words);
 }
 
-/* Throws what the last failure of the library says. */
+/* Throws the library's last failure as an exception, unless PHP has already thrown one. */
 void php_kennel_throw(int result) {
     if (result != KENNEL_THROWN)
         php_kennel_throw_text(result, kennel_last_facts(), kennel_last_advice());

@@ -1,12 +1,12 @@
-/* The functions kennel_*, with the parameters and results of APCu's. None of them throws because of the cache. */
+/* The functions kennel_*, with the parameters and results of APCu's functions. They do not throw if the cache fails. */
 #include "php_kennel.h"
 
-/* Key of an array form: APCu takes numbers, too. */
+/* A key of an array that maps keys to values. Like APCu, this accepts numbers, too. */
 static zend_string *array_key(zend_string *key, zend_ulong number) {
     return key != NULL ? zend_string_copy(key) : zend_long_to_str((zend_long)number);
 }
 
-/* A key in the list of an array form, or NULL. */
+/* A key in a list of keys, or NULL if it is neither a string nor a number. */
 static zend_string *listed_key(zval *key) {
     ZVAL_DEREF(key);
     return Z_TYPE_P(key) == IS_STRING ? zend_string_copy(Z_STR_P(key))
@@ -14,7 +14,8 @@ static zend_string *listed_key(zval *key) {
                                       : NULL;
 }
 
-/* APCu's time to live: seconds, 0 is no end. One that is over already removes the value. */
+/* Converts APCu's time to live, in seconds, to milliseconds; 0 stands for no end. Returns false for a negative time,
+ * which removes the value. */
 static bool ttl_of(zend_long seconds, int64_t *ttl_ms) {
     *ttl_ms = seconds > ZEND_LONG_MAX / 1000 ? KENNEL_NEVER : seconds * 1000;
     return seconds >= 0;
@@ -251,7 +252,7 @@ PHP_FUNCTION(kennel_clear_cache) {
     RETURN_BOOL((k = php_kennel_default()) != NULL && kennel_invalidate(k, 0) == KENNEL_OK);
 }
 
-/* Why the last call of this thread failed. */
+/* Returns why the last call in this thread failed. */
 PHP_FUNCTION(kennel_error) {
     ZEND_PARSE_PARAMETERS_NONE();
     if (*kennel_last_facts() == 0)

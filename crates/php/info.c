@@ -1,8 +1,8 @@
-/* What is known of the cache, in the arrays of APCu where it has such. */
+/* Information about the cache, in the form of APCu's arrays where APCu has them. */
 #include "php_kennel.h"
 #include "ext/json/php_json.h"
 
-/* The statistics as "kennel stat --json" prints them, as an array. */
+/* The statistics that "kennel stat --json" prints, as a PHP array. */
 int php_kennel_stats(kennel *k, zval *stats) {
     char *text;
     int result = kennel_stats_json(k, &text);

@@ -35,7 +35,7 @@ static PHP_GSHUTDOWN_FUNCTION(kennel) {
     free(kennel_globals->opened);
 }
 
-/* What identifies a handle: a path and options, or a handle and its namespace. */
+/* The name that identifies a handle. It is made of a path and options, or of the name of a handle and a namespace. */
 static zend_string *name_of(const char *path, const kennel_options *options) {
     smart_str name = {0};
     smart_str_appendl(&name, "file", sizeof "file");
@@ -51,7 +51,7 @@ static zend_string *name_of(const char *path, const kennel_options *options) {
 
 static int kept(zend_string *name, int result, kennel *k, kennel **out) {
     if (result == KENNEL_OK) {
-        /* The hash keeps a copy, which outlives the request. */
+        /* The hash needs a copy of the name that outlives the request. */
         zend_string *persistent = zend_string_init(ZSTR_VAL(name), ZSTR_LEN(name), 1);
         zval handle;
         ZVAL_PTR(&handle, k);
@@ -63,8 +63,8 @@ static int kept(zend_string *name, int result, kennel *k, kennel **out) {
     return result;
 }
 
-/* A new file gets the lock strategy "lease", with which a write makes no system call, unless the file system does not allow
- * it. A file that exists keeps its own. */
+/* Opens a file. A new file gets the lock strategy "lease", with which a write makes no system call, unless the file
+ * system does not allow it. An existing file keeps its own strategy. */
 static int open_file(const char *path, const kennel_options *options, kennel **k) {
     kennel_options with_lease = *options;
     int result;
@@ -75,7 +75,8 @@ static int open_file(const char *path, const kennel_options *options, kennel **k
     return result == KENNEL_E_LEASE_REFUSED || result == KENNEL_E_MISMATCH ? kennel_open(path, options, k) : result;
 }
 
-/* An open handle. It is never closed before the process ends, so that a request need not open its file again. */
+/* Returns an open handle. It stays open until the process ends, so that a later request need not open the file
+ * again. */
 int php_kennel_handle(const char *path, const kennel_options *options, kennel **out) {
     zend_string *name = name_of(path, options);
     kennel *k = NULL;
@@ -102,7 +103,8 @@ int php_kennel_handle_of_namespace(kennel *of, const char *name, int64_t ttl_ms,
     return kept(full, result, k, out);
 }
 
-/* Makes the next handle of a path a new one. Objects may still use the old handle, so it stays open under another name. */
+/* Makes sure that the next handle of a path is a new one. Objects may still use the old handle, so it stays open under
+ * another name. */
 void php_kennel_forget(const char *path) {
     zend_string *name, *prefix = strpprintf(0, "file%c%s%c", 0, path != NULL ? path : "", 0);
     zval *handle;
@@ -133,7 +135,7 @@ static const char *or_null(const char *text) {
     return text != NULL && *text != 0 ? text : NULL;
 }
 
-/* Opens the cache of the settings, if it is not open. */
+/* Opens the cache that the settings name, if it is not open. */
 int php_kennel_open(void) {
     kennel_options options = KENNEL_OPTIONS_INIT;
     kennel *file;
@@ -152,8 +154,8 @@ int php_kennel_open(void) {
     return result;
 }
 
-/* The cache of the settings, or NULL. It is opened at its first use: FPM starts its workers as root and changes the user
- * afterwards. A cache that cannot be opened is told once a request. */
+/* The cache that the settings name, or NULL. It is opened at its first use, because FPM starts its workers as root and
+ * changes the user afterwards. If it cannot be opened, there is one warning in each request. */
 kennel *php_kennel_default(void) {
     if (EXPECTED(KENNEL_G(cache) != NULL))
         return KENNEL_G(cache);
@@ -177,7 +179,7 @@ static PHP_RINIT_FUNCTION(kennel) {
 #endif
     zend_hash_init(&KENNEL_G(creating), 8, NULL, free_claim, 0);
     KENNEL_G(failed) = false;
-    /* Servers that have settings for each host may have changed them. */
+    /* A server that has settings for each host may have changed them since the last request. */
     spprintf(&settings, 0, "%s\n%s", KENNEL_G(path) != NULL ? KENNEL_G(path) : "",
              KENNEL_G(space) != NULL ? KENNEL_G(space) : "");
     if (KENNEL_G(opened) == NULL || strcmp(KENNEL_G(opened), settings) != 0) {
@@ -191,7 +193,7 @@ static PHP_RINIT_FUNCTION(kennel) {
     return SUCCESS;
 }
 
-/* A claim that is left over belongs to a fiber that was destroyed by a fatal error. */
+/* A claim that is left at the end of a request belongs to a fiber that a fatal error destroyed. */
 static PHP_RSHUTDOWN_FUNCTION(kennel) {
     php_kennel_end_claims();
     zend_hash_destroy(&KENNEL_G(creating));

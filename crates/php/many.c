@@ -1,5 +1,5 @@
-/* Calls for many keys, and lists of tags. What PHP allocates is of the request; what the library hands out is freed here,
- * also if PHP jumps out. */
+/* Calls for many keys, and lists of tags. PHP frees its own memory at the end of the request. The library's memory is
+ * freed here, even if PHP jumps out after a fatal error. */
 #include "php_kennel.h"
 
 static zend_string *name_of(zval *name, const char *what) {
@@ -22,7 +22,7 @@ void php_kennel_free_names(kennel_names *names) {
     memset(names, 0, sizeof *names);
 }
 
-/* The names in an array. Returns false after an exception; then there is nothing to free. */
+/* Collects the names in an array. Returns false after it has thrown an exception; then there is nothing to free. */
 bool php_kennel_names(HashTable *list, const char *what, kennel_names *names) {
     zval *each;
     memset(names, 0, sizeof *names);
@@ -45,7 +45,7 @@ bool php_kennel_names(HashTable *list, const char *what, kennel_names *names) {
     return true;
 }
 
-/* Puts what was found into an array, by the keys. */
+/* Puts the values that were found into an array, under their keys. */
 static int take_all(const kennel_names *names, char **values, const kennel_item *items, zval *otherwise, HashTable *into) {
     for (size_t i = 0; i < names->count; i++) {
         zval value;
@@ -112,7 +112,7 @@ int php_kennel_write_many(kennel *k, HashTable *given, int64_t ttl_ms) {
     pairs = safe_emalloc(room, sizeof *pairs, 0);
     copies = safe_emalloc(room, sizeof *copies, 0);
     ZEND_HASH_FOREACH_KEY_VAL(given, number, name, value) {
-        /* Serializing a value calls the program, which may change others that are references. */
+        /* Serializing a value may call code of the program, which may change other values that are references. */
         ZVAL_COPY_DEREF(&copies[count], value);
         if (!php_kennel_encode(&copies[count], &encoded[count])) {
             zval_ptr_dtor(&copies[count]);
@@ -139,7 +139,7 @@ int php_kennel_write_many(kennel *k, HashTable *given, int64_t ttl_ms) {
     return result;
 }
 
-/* Tells how many keys had a value. */
+/* Removes many keys, and sets removed to how many of them had a value. */
 int php_kennel_delete_many(kennel *k, HashTable *keys, zend_long *removed) {
     kennel_names names;
     int result, *results;

@@ -1,4 +1,5 @@
-/* Numbers. The library adds to numbers from 0 to 2^64 - 1 in one step; for those below 0 the value is exchanged. */
+/* Numbers. The library adds atomically to numbers from 0 to 2^64 - 1. For numbers below 0, this file reads the value
+ * and exchanges it. */
 #include "php_kennel.h"
 #include <sys/time.h>
 
@@ -8,7 +9,7 @@ static int64_t now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000;
 }
 
-/* What is left of a time that is stored. */
+/* How many milliseconds remain until a stored moment. */
 static int64_t left(int64_t moment_ms) {
     return moment_ms == 0 ? KENNEL_NEVER : MAX(moment_ms - now_ms(), 1);
 }
@@ -34,7 +35,7 @@ static int read_number(kennel *k, zend_string *key, zend_long *number, kennel_it
     }
 }
 
-/* Stores a number if the value is still the one that was read, with what is left of its time. */
+/* Stores a number if the value is still the one that was read. The remaining time to live stays the same. */
 static int write_number(kennel *k, zend_string *key, zend_long number, const kennel_item *item) {
     kennel_set_options how = KENNEL_SET_OPTIONS_INIT;
     kennel_encoded bytes;
@@ -64,13 +65,14 @@ static int exchange_sum(kennel *k, zend_string *key, zend_long by, const zend_lo
             ZVAL_LONG(number, sum + by);
             result = write_number(k, key, sum + by, &item);
         }
-        /* Another process was quicker: again. */
+        /* Another process has changed the value meanwhile, so try again. */
         if (result != KENNEL_NONE)
             return result;
     }
 }
 
-/* Adds to a number, or stores a first one if there is one to begin with. A sum that no int can hold is a float. */
+/* Adds to a number, or stores the initial number if the key has none. A sum that does not fit in an int becomes a
+ * float. */
 int php_kennel_change(kennel *k, zend_string *key, zend_long by, const zend_long *initial, int64_t ttl_ms, zval *number) {
     uint64_t sum, amount = by < 0 ? 0 - (uint64_t)by : (uint64_t)by;
     int result;
@@ -96,7 +98,7 @@ int php_kennel_change(kennel *k, zend_string *key, zend_long by, const zend_long
     return result;
 }
 
-/* Stores a number if another one is there. */
+/* Replaces a number if it is the old one. */
 int php_kennel_exchange(kennel *k, zend_string *key, zend_long old, zend_long new_number) {
     for (;;) {
         kennel_item item = KENNEL_ITEM_INIT;

@@ -1,4 +1,4 @@
-/* Kennel\Item, what is known of a value, and Kennel\Lock, which ends with its object. */
+/* Kennel\Item, a value with its metadata, and Kennel\Lock, a lock that ends with its object. */
 #include "php_kennel.h"
 
 zend_class_entry *kennel_item_ce, *kennel_lock_ce;
@@ -23,7 +23,7 @@ static zend_object *make_lock(zend_class_entry *ce) {
     return &made->std;
 }
 
-/* Runs also after a fatal error, when destructors do not. */
+/* This function also runs after a fatal error, when destructors do not run. */
 static void free_lock(zend_object *object) {
     if (lock_of(object)->lock != 0)
         kennel_unlock(lock_of(object)->lock);

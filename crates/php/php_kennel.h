@@ -1,4 +1,4 @@
-/* What the files of the extension share. */
+/* Declarations that the files of the extension share. */
 #ifndef PHP_KENNEL_H
 #define PHP_KENNEL_H
 
@@ -15,16 +15,17 @@
 extern zend_module_entry kennel_module_entry;
 #define phpext_kennel_ptr &kennel_module_entry
 
-/* The flags of an int, which is stored as decimal digits. Flags take 24 bytes, and a longer look: so all other values that
- * are no text say it themselves, by bytes that no text in UTF-8 begins with. What serialize() makes follows them. */
+/* The flags of an int, which is stored as decimal digits. Flags take 24 bytes, and reading them takes longer. So any
+ * other value that is not text has no flags, but begins with bytes with which no text in UTF-8 begins. The output of
+ * serialize() follows these bytes. */
 #define KENNEL_INT 0x50480001u
 #define KENNEL_SERIALIZED "\xffPHP"
 #define KENNEL_SERIALIZED_LEN 4
 
-/* What this file adds to the results of the library: PHP has thrown an exception. */
+/* A result in addition to those of the library: PHP has thrown an exception. */
 #define KENNEL_THROWN (-1000)
 
-/* Values up to this length are copied through memory of this process, without a second look. */
+/* Values up to this length are copied through a buffer of this process, which needs a single lookup. */
 #define KENNEL_BUFFER 16384
 
 ZEND_BEGIN_MODULE_GLOBALS(kennel)
@@ -36,10 +37,10 @@ ZEND_BEGIN_MODULE_GLOBALS(kennel)
     zend_long capacity;
     zend_long mean_item;
     zend_long mode;
-    kennel *cache;      /* the cache of the settings */
+    kennel *cache;      /* the cache that the settings name */
     char *opened;       /* the settings with which it was opened */
-    bool failed;        /* it could not be opened in this request */
-    HashTable handles;  /* all open handles of this process, by what they were opened with */
+    bool failed;        /* whether it could not be opened in this request */
+    HashTable handles;  /* all open handles of this process, by their names: see name_of() */
     HashTable creating; /* the claims of this request, by handle and key */
     char *buffer;
 ZEND_END_MODULE_GLOBALS(kennel)
@@ -51,7 +52,7 @@ ZEND_EXTERN_MODULE_GLOBALS(kennel)
 ZEND_TSRMLS_CACHE_EXTERN()
 #endif
 
-/* Names in an array of PHP, for the library. */
+/* The names in a PHP array, in the form that the library takes. */
 typedef struct {
     size_t count, room;
     zend_string **texts;
@@ -62,12 +63,12 @@ typedef struct {
 typedef struct {
     kennel_create_options options;
     int64_t wait_ms;
-    bool or_uncached; /* if the cache fails, create all the same */
-    bool unprotected; /* after the wait, create all the same */
+    bool or_uncached; /* whether to create the value without storing it if the cache fails */
+    bool unprotected; /* whether to create the value when the wait is over */
     kennel_names tags;
 } kennel_how;
 
-/* A value as it is stored. */
+/* A value in its stored form. */
 typedef struct {
     const char *at;
     size_t len;

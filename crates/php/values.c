@@ -1,11 +1,11 @@
-/* Values of PHP as bytes, and back. Texts are stored as they are. */
+/* Converts PHP values to bytes and back. Text is stored unchanged. */
 #include "php_kennel.h"
 
 static bool is_serialized(const char *at, size_t len) {
     return len >= KENNEL_SERIALIZED_LEN && memcmp(at, KENNEL_SERIALIZED, KENNEL_SERIALIZED_LEN) == 0;
 }
 
-/* Returns false if serializing threw an exception. */
+/* Converts a value to bytes. Returns false if serializing it threw an exception. */
 bool php_kennel_encode(zval *value, kennel_encoded *bytes) {
     php_serialize_data_t data;
     ZVAL_DEREF(value);
@@ -44,7 +44,7 @@ void php_kennel_encoded_free(kennel_encoded *bytes) {
     smart_str_free(&bytes->text);
 }
 
-/* Unserializing may call the program, which may read the cache again: so the bytes must be a copy. */
+/* The bytes must be a copy, because unserializing may call code of the program, which may read the cache again. */
 static int unserialize(zval *value, zend_string *copy) {
     php_unserialize_data_t data;
     const unsigned char *start = (const unsigned char *)ZSTR_VAL(copy), *end = start + ZSTR_LEN(copy);
@@ -53,7 +53,7 @@ static int unserialize(zval *value, zend_string *copy) {
     ZVAL_NULL(value);
     PHP_VAR_UNSERIALIZE_INIT(data);
     done = php_var_unserialize(value, &at, end, &data);
-    /* Wakes objects up. */
+    /* This calls __wakeup() and __unserialize() of the new objects. */
     PHP_VAR_UNSERIALIZE_DESTROY(data);
     zend_string_release(copy);
     if (done && !EG(exception))
@@ -63,7 +63,7 @@ static int unserialize(zval *value, zend_string *copy) {
     return EG(exception) ? KENNEL_THROWN : KENNEL_NONE;
 }
 
-/* Whether a value could be one that has the flags of an int. */
+/* Whether the bytes of a value could be those of an int. */
 static bool could_be_int(const char *at, size_t len) {
     size_t i = len > 0 && at[0] == '-';
     if (len > 20 || i == len)
@@ -85,7 +85,8 @@ static void decode_int(zval *value, const char *at, size_t len) {
         ZVAL_DOUBLE(value, large);
 }
 
-/* A value that PHP cannot read is a miss. The flags of other programs are theirs. */
+/* Converts bytes to a value. A value that PHP cannot read is a miss. Flags with another meaning belong to other
+ * programs. */
 int php_kennel_decode(zval *value, const char *at, size_t len, uint32_t flags) {
     if (UNEXPECTED(is_serialized(at, len)))
         return unserialize(value, zend_string_init(at, len, 0));
@@ -96,8 +97,8 @@ int php_kennel_decode(zval *value, const char *at, size_t len, uint32_t flags) {
     return KENNEL_OK;
 }
 
-/* A value that does not fit into the buffer. No function of PHP is called within the library: if there is no memory, PHP
- * jumps out of its allocator. */
+/* Reads a value that does not fit into the buffer. Its memory is allocated outside of the library, because PHP jumps
+ * out of its allocator if there is no memory. */
 static int read_large(kennel *k, zend_string *key, zval *value, kennel_item *item) {
     int result;
     do {
@@ -117,7 +118,7 @@ static int read_large(kennel *k, zend_string *key, zval *value, kennel_item *ite
     return result;
 }
 
-/* Reads a value and what the cache knows of it. With any other result than KENNEL_OK it is null. */
+/* Reads a value with its metadata. If the result is not KENNEL_OK, the value is null. */
 int php_kennel_read_item(kennel *k, zend_string *key, zval *value, kennel_item *item) {
     char *buffer = KENNEL_G(buffer);
     int result = kennel_get_item_into(k, ZSTR_VAL(key), ZSTR_LEN(key), buffer, KENNEL_BUFFER, item);
@@ -127,7 +128,7 @@ int php_kennel_read_item(kennel *k, zend_string *key, zval *value, kennel_item *
     return result == KENNEL_E_BUFFER_TOO_SMALL ? read_large(k, key, value, item) : result;
 }
 
-/* Reads a value. Only what could be an int needs a second look, for its flags. */
+/* Reads a value. Only a value that could be an int is looked up a second time, for its flags. */
 int php_kennel_read(kennel *k, zend_string *key, zval *value) {
     kennel_item item = KENNEL_ITEM_INIT;
     char *buffer = KENNEL_G(buffer);
@@ -171,7 +172,7 @@ int php_kennel_write_new(kennel *k, zend_string *key, zval *value, int64_t ttl_m
     return result;
 }
 
-/* Seconds as milliseconds, at least one. */
+/* Converts seconds to milliseconds, at least 1. */
 int64_t php_kennel_seconds(double seconds) {
     double ms = seconds * 1000;
     return ms >= 9e18 ? KENNEL_NEVER : ms < 1 ? 1 : (int64_t)ms;

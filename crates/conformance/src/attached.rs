@@ -1,4 +1,4 @@
-//! The locks of a strategy, as the suite and its children use them: those of a cache file.
+//! The locks of a strategy, as the suite and its children use them: through a cache file.
 
 use crate::limits::{LONG, PROCESS_ROUNDS, REGIONS, SHORT, SLACK};
 use crate::trouble::{Trouble, fail};
@@ -75,7 +75,7 @@ impl Attached {
         }
     }
 
-    /// Adds to the number in a file, each time by a separate read and write.
+    /// Adds to the number in a file, with a separate read and write for each addition.
     pub(crate) fn count_in_file(&self, path: &Path) -> Result<(), Trouble> {
         let mut file = OpenOptions::new().read(true).write(true).open(path)?;
         for _ in 0..PROCESS_ROUNDS {

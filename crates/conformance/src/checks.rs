@@ -110,12 +110,12 @@ fn attachments_exclude(bench: &Bench<'_>) -> Result<(), Trouble> {
     count_together(&[&one, &other])
 }
 
-/// Threads add to a counter with a separate load and store: two at the same time lose one of their additions.
+/// Threads add to a counter with a separate load and store: if two threads add at the same time, one addition is lost.
 fn count_together(attached: &[&Attached]) -> Result<(), Trouble> {
     let (counter, start) = (AtomicU64::new(0), Barrier::new(WORKERS as usize));
     let add = || {
         let seen = counter.load(Ordering::Relaxed);
-        // Without a lock, the other threads get in here.
+        // Without a lock, another thread can add between the load and the store.
         thread::yield_now();
         counter.store(seen + 1, Ordering::Relaxed);
     };
@@ -167,7 +167,7 @@ fn given_to_thread(bench: &Bench<'_>) -> Result<(), Trouble> {
 fn panic_unlocks(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_locks()?;
     let locks = bench.attach()?;
-    // `panic!` would print a message.
+    // Unlike `panic!`, this prints no message.
     let unwind = || panic::resume_unwind(Box::new("of the conformance suite"));
     match panic::catch_unwind(AssertUnwindSafe(|| locks.hold(0, unwind))) {
         Err(_) => on_thread(|| pass(&locks, 0)),
@@ -187,8 +187,8 @@ fn regions_are_apart(bench: &Bench<'_>) -> Result<(), Trouble> {
     })?
 }
 
-/// Only under `rw-file` do reads take a lock: the one lock file, shared. The lock of this check stands for a reader
-/// that is stopped in the middle of a read.
+/// Only under `rw-file` do reads take a lock: a shared lock of the single lock file. The lock that this check takes
+/// stands for a reader that is stopped in the middle of a read.
 fn readers_share(bench: &Bench<'_>) -> Result<(), Trouble> {
     let LockStrategy::RwFile = bench.strategy else { return Err(Trouble::Skip("reads take no lock")) };
     let attach = || Attached::open_impatient(bench.strategy, bench.directory);
@@ -216,7 +216,7 @@ fn readers_share(bench: &Bench<'_>) -> Result<(), Trouble> {
     }
 }
 
-/// Tries to lock a file shared: `false` if someone holds it exclusively.
+/// Tries to take a shared lock of a file. Returns `false` if the file is locked exclusively.
 fn try_share(file: &File) -> io::Result<bool> {
     match fs2::FileExt::try_lock_shared(file) {
         Ok(()) => Ok(true),
@@ -278,7 +278,7 @@ fn killed_gives(bench: &Bench<'_>) -> Result<(), Trouble> {
     locks.expect_busy(0)?;
     holder.kill()?;
     locks.hold_within(AFTER_DEATH, 0, || ())?;
-    // Then a process gets it, too.
+    // After that, another process gets the lock, too.
     let mut next = bench.start_holder(0)?;
     next.tell("unlock")?;
     next.finish()
@@ -334,7 +334,8 @@ fn lost_is_an_error(bench: &Bench<'_>) -> Result<(), Trouble> {
     let directory = bench.attach()?.lock_directory();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        // The leases are the locks of one strategy only. Under another one the cache would miss them before the locks.
+        // Only one strategy uses leases as its locks. Under any other strategy, the cache would report the missing
+        // leases before it reports the missing locks.
         let is_lease = path.extension().is_some_and(|extension| extension == "lease");
         if is_lease && !matches!(bench.strategy, LockStrategy::Lease) {
             continue;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// The beginning of a child's lines, which tells them from the output of a test harness.
+/// The beginning of a child's lines, which distinguishes them from the output of a test harness.
 pub(crate) const MARK: &str = "kennel-conformance: ";
 /// The message of a child that cannot fork.
 pub(crate) const NO_FORK: &str = "no fork";

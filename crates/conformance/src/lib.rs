@@ -1,5 +1,5 @@
-//! One suite of checks for the [contract of locks](kennel::locks): for the built-in lock strategies of Kennel, and for
-//! one of your own.
+//! A suite of checks for the [contract of locks](kennel::locks), for the built-in lock strategies of Kennel and for a
+//! strategy of your own.
 //!
 //! Each check makes a cache file with the strategy and holds its lock regions
 //! ([`Cache::while_locked`](kennel::Cache::while_locked)) in several threads and processes, so the strategy is checked
@@ -18,7 +18,7 @@
 //!
 //! // #[test]
 //! fn child_of_the_suite() {
-//!     // In a usual run of all tests this one does nothing.
+//!     // In an ordinary run of all tests, this test does nothing.
 //!     if let Ok(task) = std::env::var(TASK) {
 //!         child(&LockStrategy::File, &task);
 //!     }
@@ -39,8 +39,8 @@
 //! A strategy passes if [`Suite::run`] returns a [`Report`], which lists the checks that ran and those that do not
 //! apply. The suite does not measure how fast a lock is, and no check depends on small differences in time.
 //!
-//! `tests/custom_lock.rs` of this crate is a complete custom strategy. Beside it are wrong strategies, each with one
-//! flaw and the check that finds it.
+//! `tests/custom_lock.rs` of this crate is a complete custom strategy. The same file has wrong strategies, each
+//! with one flaw, and names the check that finds the flaw.
 
 mod attached;
 mod checks;

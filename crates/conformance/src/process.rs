@@ -42,17 +42,17 @@ mod unix {
 mod unsupported {
     use std::io;
 
-    /// On this system only a debugger stops a process.
+    /// On this system only a debugger can stop a process.
     pub(crate) fn stop(_pid: u32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// On this system no process was stopped.
+    /// On this system no process can have been stopped.
     pub(crate) fn resume(_pid: u32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// On this system processes do not fork.
+    /// On this system processes cannot fork.
     pub(crate) fn fork() -> io::Result<bool> {
         Err(io::ErrorKind::Unsupported.into())
     }

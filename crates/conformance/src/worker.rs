@@ -23,7 +23,7 @@ impl Worker {
         let Some(stdout) = child.stdout.take() else { return Err(fail("a child has no standard output")) };
         let (heard, lines) = mpsc::channel();
         thread::spawn(move || {
-            // Once the check is over, nobody receives the lines any more.
+            // Sending fails when the check is over, because then no receiver is left.
             let said = BufReader::new(stdout).lines().map_while(Result::ok);
             let _ = said.into_iter().try_for_each(|line| heard.send(line));
         });
@@ -39,7 +39,7 @@ impl Worker {
                     fail("a child ended before it was done: did its command call `kennel_conformance::child`?")
                 }
             })?;
-            // The test harness may have begun the line.
+            // The test harness may have printed the beginning of the line.
             if let Some(at) = line.find(MARK) {
                 return Ok(line[at + MARK.len()..].to_owned());
             }
@@ -90,7 +90,7 @@ impl Worker {
         Ok(process::resume(self.child.id())?)
     }
 
-    /// Closes the input, and reads all lines until no process is left that could write any.
+    /// Closes the child's input, and reads lines until no process is left that could write any.
     pub(crate) fn drain(&mut self) -> Result<(), Trouble> {
         drop(self.child.stdin.take());
         loop {
@@ -112,7 +112,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // It may have ended long ago.
+        // The child may already have ended, so errors are ignored.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -21,7 +21,7 @@ fn run_suite(strategy: LockStrategy) -> Report {
     report
 }
 
-/// Numbers of checks that ran and that were skipped.
+/// The number of checks that ran, and the number of those that were skipped.
 fn counts(report: &Report) -> (usize, usize) {
     let skipped = report.checks.iter().filter(|check| check.skipped.is_some()).count();
     (report.checks.len() - skipped, skipped)
@@ -32,7 +32,7 @@ fn file_keeps_the_contract() {
     let report = run_suite(LockStrategy::File);
     assert!(report.held("processes exclude each other") && report.held("the lock of a killed process is released"));
     if cfg!(unix) {
-        // The skipped check is that of readers, which take no lock.
+        // The check of readers is skipped, because reads take no lock.
         assert_eq!(counts(&report), (14, 1), "{report}");
     }
 }
@@ -51,7 +51,7 @@ fn rw_file_keeps_the_contract() {
     let report = run_suite(LockStrategy::RwFile);
     assert!(report.held("readers share the lock, a writer excludes them"));
     if cfg!(unix) {
-        // The strategy has one lock for all regions.
+        // The skipped check needs several locks, and this strategy has one lock for all regions.
         assert_eq!(counts(&report), (14, 1), "{report}");
     }
 }

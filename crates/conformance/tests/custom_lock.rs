@@ -1,11 +1,11 @@
-//! A complete custom lock strategy: [`RegionFiles`]. Then the results of the conformance suite for it and for
-//! strategies that only seem to work, and a cache that two processes share under it.
+//! A complete custom lock strategy, [`RegionFiles`]. The tests run the conformance suite for it and for strategies that
+//! only seem to work, and share a cache between two processes under it.
 //!
 //! The contract in [`kennel::locks`] lists the requirements. The hard parts are not in the locking:
 //!
 //! * *A killed owner's lock is released.* So the system must release it: a directory or a file that exists while the
 //!   lock is held outlives its owner.
-//! * *A stopped owner's lock is not.* So no lock may be taken away because its time is up.
+//! * *A stopped owner's lock is not released.* So no lock may be taken away because its time is up.
 //! * *A forked child does not keep its parent's lock.* A lock like `flock` belongs to the open file, which a child
 //!   inherits; [`LockFile`] is an open file that a forked child loses. Record locks (`fcntl`) are not inherited, but
 //!   they vanish as soon as the process closes *any* descriptor of that file.
@@ -35,7 +35,8 @@ impl RegionFiles {
         directory.join(format!("region-{region}.lock"))
     }
 
-    /// A file that was deleted and created anew is empty; it must not pass for the one that the others lock.
+    /// A file that was deleted and created anew is empty, so its length shows that it is not the file that other
+    /// processes lock.
     fn length(region: u32) -> u64 {
         u64::from(region) + 1
     }
@@ -222,7 +223,7 @@ fn a_lock_of_it_that_was_made_anew_is_refused() {
     File::create_new(&lock).unwrap();
     let refused = options().open(&path);
     assert!(matches!(&refused, Err(Error::LocksLost { detail, .. }) if detail.contains("made anew")), "{refused:?}");
-    // A process that has the old file open goes on with it.
+    // A process that has the old file open continues to use it.
     cache.set("key", "value").unwrap();
 }
 

@@ -14,7 +14,7 @@
 //! How it keeps the contract in [`kennel::locks`]:
 //!
 //! * *A killed owner's lock is released*: the system closes its descriptor, and no other process has it open.
-//! * *A stopped owner's lock is not*: no process takes a lock away from another.
+//! * *A stopped owner's lock is not released*: no process takes a lock away from another.
 //! * *A forked child does not keep its parent's lock*: a forked child loses the descriptor of its
 //!   [`LockFile`](kennel::locks::LockFile).
 //! * *Threads exclude each other, too*: the description belongs to the process, not to the thread, so the threads of a
@@ -69,7 +69,8 @@ mod ranges {
             File::create_new(Self::path(place))?.set_len(place.regions.into())
         }
 
-        /// A file of another length is not the prepared one: another process deleted that and created a new file.
+        /// A file of another length is not the prepared file: another process deleted the prepared file and created a
+        /// new one.
         fn attach(&self, place: &LockPlace) -> io::Result<Box<dyn LockRegions>> {
             let path = Self::path(place);
             let file = LockFile::open(&path)?;
@@ -124,7 +125,7 @@ mod ranges {
                 if left.is_zero() {
                     break;
                 }
-                // Owners hold it for a few microseconds, so the first retries follow without a sleep.
+                // Owners hold a lock for a few microseconds, so the first retries follow without a sleep.
                 if attempt < 10 {
                     thread::yield_now();
                 } else {

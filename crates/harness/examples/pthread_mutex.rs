@@ -8,15 +8,15 @@
 //!
 //! There is one mutex for each lock region, all in one file of the cache's lock directory, which every process maps.
 //! The mutexes are robust: when an owner dies, the kernel marks the mutex, and the next thread that locks it gets it
-//! together with `EOWNERDEAD`. The strategy ignores what the dead owner left half done: the engine finds and repairs
-//! it.
+//! together with `EOWNERDEAD`. The strategy need not repair what the dead owner left half done, because the engine
+//! finds and repairs it.
 //!
 //! How it keeps the contract in [`kennel::locks`]:
 //!
 //! * *A killed owner's lock is released*: the kernel walks the list of robust mutexes of every thread that ends.
-//! * *A stopped owner's lock is not*: no process takes a mutex away from another.
-//! * *A forked child does not keep its parent's lock*: the owner is a thread, and the child has another one.
-//! * *Threads exclude each other, too*: a mutex does that anyway.
+//! * *A stopped owner's lock is not released*: no process takes a mutex away from another.
+//! * *A forked child does not keep its parent's lock*: the owner is a thread, and the child has a different thread.
+//! * *Threads exclude each other, too*: a mutex always excludes other threads.
 //! * *Waiting has a limit*: `pthread_mutex_timedlock`. It uses the wall clock, so a step of that clock lengthens or
 //!   shortens a wait. Not every C library has the call for the monotonic clock.
 
@@ -81,7 +81,8 @@ mod mutexes {
             (0..place.regions).try_for_each(|region| init(attached.mutex(region)))
         }
 
-        /// A file of another length is not the prepared one: another process deleted that and created a new file.
+        /// A file of another length is not the prepared file: another process deleted the prepared file and created a
+        /// new one.
         fn attach(&self, place: &LockPlace) -> io::Result<Box<dyn LockRegions>> {
             let path = Self::path(place);
             let file = File::options().read(true).write(true).open(&path)?;
@@ -141,7 +142,7 @@ mod mutexes {
 
     fn deadline(limit: Duration) -> libc::timespec {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Any limit beyond this is longer than anybody waits.
+        // No caller waits longer than this, so a longer limit is cut off.
         let until = now.saturating_add(limit.min(Duration::from_secs(u32::MAX.into())));
         libc::timespec { tv_sec: until.as_secs() as libc::time_t, tv_nsec: until.subsec_nanos().into() }
     }

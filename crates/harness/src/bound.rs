@@ -1,4 +1,5 @@
-//! The least that a read from a file of a cell's size must do, measured by the same loop as the cell's own reads.
+//! The time of the least work that a read from a file of a cell's size must do, measured with the same loop as the
+//! cell's own reads.
 
 use crate::keys::key;
 use crate::limit::Limit;
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 /// Reads between two readings of the clock.
 const BATCH: usize = 1024;
 
-/// Nanoseconds of a read from a [`Limit`] with as many buckets and keys as the cell's file. The keys are known beforehand,
-/// as in the loop of a worker, so the processor works on several reads at the same time.
+/// Measures how many nanoseconds a read takes from a [`Limit`] with as many buckets and keys as the cell's file. As in
+/// the loop of a worker, the keys are known beforehand, so the processor works on several reads at the same time.
 pub(crate) fn nanoseconds(
     cell: &Cell,
     buckets: u64,

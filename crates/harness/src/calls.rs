@@ -1,8 +1,9 @@
 //! System calls per operation.
 //!
 //! A program cannot read a count of its system calls from the kernel. So one process, alone, does a number of
-//! operations under `strace -c -f`, and then none; the difference is the number of calls by the operations. The count
-//! is exact, but it is a count without contention, and these two runs contribute to no other number.
+//! operations under `strace -c -f`, and another process does none. The difference is the number of calls by the
+//! operations. The count is exact, but it is a count without contention, and these two runs contribute to no other
+//! number.
 
 use crate::plan::Cell;
 use crate::task::{End, Job, Launcher, Task};
@@ -25,7 +26,7 @@ pub enum Calls {
     },
     /// Not counted.
     Not {
-        /// Why.
+        /// The reason.
         not_counted: String,
     },
 }
@@ -48,7 +49,7 @@ pub(crate) fn obstacle() -> Option<&'static str> {
     }
 }
 
-/// Counts the calls for a cell, on a cache file made for this.
+/// Counts the calls for a cell, on a cache file that is made for this count.
 pub(crate) fn count(launcher: Launcher<'_>, cell: &Cell, file: &Path, items: u32, seed: u64) -> Calls {
     let job = |operations| Job {
         cell: Cell { processes: 1, threads: 1, ..cell.clone() },

@@ -41,9 +41,9 @@ pub struct BenchOptions {
     /// Sizes of the values, such as 64B or 4KiB.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "64B", value_parser = parse_value_size)]
     value_size: Vec<usize>,
-    /// Bytes of the records of all keys together, such as 256KiB,16MiB,1GiB: the number of keys follows. The report then shows
-    /// what an operation costs with more and more data, beside the least that a read from a file of that size must do.
-    /// Default: the size that --keys gives.
+    /// Bytes of the records of all keys together, such as 256KiB,16MiB,1GiB. They determine the number of keys. The
+    /// report then shows how the cost of an operation grows with the data, and compares it with the least work that a
+    /// read from a file of that size must do. Default: the size that --keys gives.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_size, conflicts_with = "keys")]
     data_sizes: Vec<u64>,
     /// Whether the files lie in large pages: auto, always or never.
@@ -125,7 +125,8 @@ impl BenchOptions {
         recording: Option<Recording>,
         out: &mut dyn Write,
     ) -> Result<(), BenchError> {
-        // The files in memory would outlive a killed process, so a signal must end it in good order.
+        // The files in memory would outlive a killed process, so after a signal the process must remove them before it
+        // ends.
         interrupt::watch()?;
         // Fail before an hour of work, not after it.
         self.report.as_deref().map_or(Ok(()), can_be_written)?;

@@ -1,8 +1,8 @@
 //! Signals that ask the process to end: Ctrl-C, and on Unix `SIGTERM` and `SIGHUP`.
 //!
 //! The cache files lie in memory and would outlive the process, and worker processes use them. So a process that is
-//! asked to end does so in good order. Each worker ends with its parent, however the parent ends: the worker's standard
-//! input is closed then.
+//! asked to end first ends its workers and removes its files. However a parent ends, its workers end with it, because
+//! their standard input is then closed.
 
 use std::io::{self, Read as _};
 use std::sync::OnceLock;
@@ -14,8 +14,8 @@ pub const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// From this call on, such a signal does not end this process; [`is_asked`] reports it. A signal that is already
-/// ignored, as under `nohup`, stays ignored.
+/// After this call, such a signal does not end this process; [`is_asked`] reports it. A signal that is already ignored,
+/// as under `nohup`, stays ignored.
 ///
 /// # Errors
 /// Errors of the operating system.
@@ -31,8 +31,8 @@ pub fn is_asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
 
-/// Ends this process when its standard input ends. For a worker whose parent holds the other end: even if the parent is
-/// killed with `SIGKILL`, the worker does not go on without it.
+/// Ends this process when its standard input ends. This is for a worker whose parent holds the other end of the input:
+/// even if the parent is killed with `SIGKILL`, the worker does not outlive it.
 ///
 /// # Errors
 /// The thread that watches the input cannot be started.

@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 /// Bytes of a key.
 pub const KEY_LEN: usize = 16;
-/// The most keys that a workload may have.
+/// The largest number of keys that a workload may have.
 pub const MOST_KEYS: u32 = 1 << 30;
 
 /// The key with a number.
@@ -203,7 +203,7 @@ mod tests {
         let drawn = Keys::Hot { keys: 0.05, requests: 0.8 }.draw(1000, N, 1).unwrap();
         assert!((share(&drawn, 0..50) - 0.8).abs() < 0.01);
         assert!((share(&drawn, 50..1000) - 0.2).abs() < 0.01);
-        // With all keys hot there are no cold keys to ask for.
+        // If all keys are hot, there are no cold keys to draw.
         assert_eq!(Keys::Hot { keys: 1.0, requests: 0.0 }.draw(10, 100, 1).unwrap().len(), 100);
     }
 

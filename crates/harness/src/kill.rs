@@ -1,6 +1,6 @@
 //! The kill test: it kills processes that share a cache in the middle of their work, and the others must not notice.
 //!
-//! The suite [`kennel_conformance`] checks locks alone, such as that another process gets the lock of a killed one.
+//! The suite [`kennel_conformance`] checks only locks, for example that another process gets the lock of a killed one.
 //! This test checks the effect on a real cache: every value is whole and belongs to its key, every write of the
 //! survivor gets its lock within [`KillTest::wait`], and `verify` finds nothing. Workers are killed with `SIGKILL` at
 //! random moments. With the feature `crash-points`, further workers end themselves at each of the engine's stores, so
@@ -25,11 +25,11 @@ use std::time::{Duration, Instant};
 const PROCESSES: u32 = 4;
 /// Milliseconds between two kills.
 const BETWEEN_KILLS: std::ops::Range<u64> = 2..20;
-/// Keys, about twice what the file holds.
+/// The number of keys, about twice as many as the file holds.
 const KEYS: u64 = 2_000;
 /// Longest value.
 const LONGEST: usize = 1_024;
-/// Operations after which a worker gives up if it never reached the store at which it was to end.
+/// The number of operations after which a worker gives up, if it has not reached the store at which it is to end.
 const ARMED_OPERATIONS: u64 = 2_000;
 
 /// The report of a test that found nothing wrong.
@@ -78,7 +78,7 @@ pub enum KillError {
         /// Number of the key.
         key: u64,
     },
-    /// `verify` found something.
+    /// `verify` found a problem.
     #[error("after {kills} kills: verify found {problem}")]
     Damaged {
         /// Kills before it.
@@ -159,7 +159,7 @@ impl Survivor {
         let file = directory.join("cache");
         let locks = strategies.named(strategy).map_err(KillError::Strategy)?;
         let options = Options::new().capacity(KEYS * LONGEST as u64 / 4).stripes(4).mean_item(LONGEST as u64 / 2);
-        // Fewer seats than there are workers in all, so that the seats of dead workers must be reused.
+        // There are fewer seats than workers in the whole test, so the seats of dead workers must be reused.
         let options = options.seats(4 * PROCESSES).seed(seed).locks(locks).lock_wait(test.wait);
         let cache = options.create(&file).map_err(|error| KillError::Cache { kills: 0, error })?;
         let job = KillJob { strategy: strategy.to_owned(), file, seed, at: None };
@@ -187,7 +187,7 @@ impl Survivor {
         self.verify()
     }
 
-    /// Starts a worker for each store of the engine, which ends itself there. Returns how many did.
+    /// Starts a worker for each store of the engine, which ends itself at this store. Returns how many workers did.
     #[cfg(feature = "crash-points")]
     fn kill_at_stores(&mut self, launcher: Launcher<'_>) -> Result<u64, KillError> {
         let before = self.kills;
@@ -196,12 +196,12 @@ impl Survivor {
                 let mut worker = self.start(launcher, Some((step.name().to_owned(), passing)))?;
                 let status = worker.wait().map_err(|error| self.crew_error(error))?;
                 match status.code() {
-                    // It did not reach that store.
+                    // The worker did not reach this store.
                     Some(0) => break,
                     Some(1..=255) => {
                         return Err(self.crew_error(CrewError::Ended { number: self.kills as usize, status }));
                     }
-                    // Killed: no exit code on Unix, a larger one on Windows.
+                    // The worker was killed: it has no exit code on Unix, and a larger one on Windows.
                     _ => self.kills += 1,
                 }
                 self.look()?;
@@ -318,7 +318,7 @@ fn prove(key: u64, nonce: u64, value: &mut Vec<u8>) {
     }
 }
 
-/// At least two: a single word could belong to another nonce.
+/// The number of words of a value: at least two, because a single word could belong to another nonce.
 fn words(nonce: u64) -> usize {
     2 + (nonce % (LONGEST as u64 / 16 - 1)) as usize
 }

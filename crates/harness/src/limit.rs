@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Bytes of a bucket: a cache line. Its first word tells which of the others belongs to a key.
+/// Bytes of a bucket: a cache line. Its first word determines which of the other words belongs to a key.
 const BUCKET: usize = 64;
 const WORDS: usize = BUCKET / 8;
 /// Bytes of a record's header.

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 /// Operations between two readings of the clock.
 const BATCH: usize = 64;
-/// Without a rate, one operation in this many is timed: reading the clock takes a good part of the time of a read.
+/// Without a rate, one operation in this many is timed, because reading the clock takes a considerable part of the time
+/// of a read.
 pub const TIMED_EVERY: usize = 16;
 /// Fewest and most operations that are drawn before the start; the list then repeats.
 const DRAWN: (usize, usize) = (1 << 16, 1 << 21);
@@ -72,15 +73,15 @@ struct Work {
 }
 
 impl Stage<'_> {
-    /// The warm-up, then the measured work. A thread that fails still arrives at the barriers; the others would wait
-    /// forever.
+    /// Does the warm-up, and then the measured work. A thread that fails still arrives at the barriers; otherwise the
+    /// other threads would wait forever.
     fn perform(&self, hand: &mut Hand<'_>) -> Result<Work, WorkError> {
         let warm = self.note(self.warm_up(hand));
         hand.forget();
         let is_first = self.barrier.wait().is_leader();
         let before = if is_first { usage::now() } else { None };
         let start = Instant::now();
-        // A thread that failed ends the work of the others, too: their numbers would be worth nothing.
+        // If a thread has failed, the others end, too, because their numbers would mean nothing.
         let done = match warm {
             Ok(()) if !self.failed.load(Ordering::Relaxed) => self.note(self.measure(hand)),
             other => other,
@@ -139,7 +140,7 @@ struct Hand<'a> {
     samples: Option<Vec<u64>>,
 }
 
-/// What a call for several keys needs.
+/// The buffers for a call with several keys.
 struct Batch {
     /// Keys of one call.
     size: usize,
@@ -208,7 +209,7 @@ impl<'a> Hand<'a> {
                     None => std::hint::spin_loop(),
                 }
             }
-            // A thread that cannot keep the pace still ends in time.
+            // A thread that cannot keep the pace must still end in time.
             if start.elapsed() > time {
                 break;
             }

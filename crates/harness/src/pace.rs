@@ -1,9 +1,9 @@
 //! A rate to keep, and latencies that count from when an operation was due.
 //!
-//! A loop that starts its next operation when the last one ended never sees what a stall does to the operations that
-//! would have arrived meanwhile: it simply asks less ("coordinated omission", a term of Gil Tene's). With a rate, each
-//! operation has a time at which it is due, and its latency counts from that time, even if the loop was not ready to
-//! start it. That is exact; no value is filled in afterwards.
+//! A loop that starts each operation when the last one has ended does not measure how a stall delays the operations
+//! that would have arrived meanwhile: it just does fewer operations ("coordinated omission", a term of Gil Tene's).
+//! With a rate, each operation has a time at which it is due, and its latency counts from this time, even if the loop
+//! was not ready to start the operation. This method is exact; no value is filled in afterwards.
 
 /// When each operation of one thread is due, in nanoseconds from a common start.
 #[derive(Clone, Copy, Debug)]

@@ -9,21 +9,21 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The most processes in one cell.
+/// The largest number of processes in one cell.
 pub const MOST_PROCESSES: u32 = 256;
-/// The most threads in one process of a cell.
+/// The largest number of threads in one process of a cell.
 pub const MOST_THREADS: u32 = 256;
-/// The most lock regions of a cache file.
+/// The largest number of lock regions of a cache file.
 const MOST_REGIONS: u32 = 4096;
-/// The largest value: each thread keeps one in memory to write and one to read into.
+/// The size in bytes of the largest value. Each thread keeps two in memory: one to write, and one to read into.
 const LARGEST_VALUE: usize = 64 << 20;
-/// The most keys of one call.
+/// The largest number of keys of one call.
 const MOST_OF_BATCH: u32 = 10_000;
-/// The least and the most bytes of records that all keys of a cell have.
+/// The smallest and the largest total size, in bytes, of the records of all keys of a cell.
 const DATA_SIZES: (u64, u64) = (64 << 10, 64 << 30);
-/// Stripes of a file with fewer lock regions.
+/// The number of stripes of a file that has fewer lock regions than this.
 const FEWEST_STRIPES: u32 = 16;
-/// Least number of records that fit into a stripe: with fewer, a value may be too large for it.
+/// The smallest number of records that must fit into a stripe. With fewer, a value may be too large for the stripe.
 const RECORDS_PER_STRIPE: u64 = 64;
 
 /// One combination to measure.

@@ -63,8 +63,8 @@ pub struct Measured {
     pub read_latency: Option<Percentiles>,
     /// Latencies of the timed writes.
     pub write_latency: Option<Percentiles>,
-    /// Fairness between the processes, as the median of the rounds. All rounds together would look fair if each had
-    /// another winner.
+    /// Fairness between the processes, as the median of the rounds. Sums over all rounds would look fair if each round
+    /// had a different winner.
     pub fairness: Fairness,
     /// Processor time per operation, in nanoseconds. `None` with a rate, since it would include the waiting.
     pub cpu_ns: Option<CpuTime>,
@@ -174,8 +174,8 @@ impl<'a> Bench<'a> {
         self
     }
 
-    /// Measures all cells one after the other, in several rounds, each of which begins with another cell: a disturbance
-    /// of the machine then affects all cells. Calls `progress` before each run; `false` stops the measurement.
+    /// Measures all cells one after the other, in several rounds, each of which begins with a different cell, so that a
+    /// disturbance of the machine affects all cells. Calls `progress` before each run; `false` stops the measurement.
     ///
     /// # Errors
     /// The first [`RunError`].
@@ -389,7 +389,7 @@ fn of_limit(cell: &Cell) -> Cell {
     }
 }
 
-/// Whether one process alone would do the same in both cells.
+/// Whether a single process would make the same system calls in both cells.
 fn calls_alike(one: &Cell, other: &Cell) -> bool {
     let alone = |cell: &Cell| Cell { processes: 1, threads: 1, ..cell.clone() };
     alone(one) == alone(other)

@@ -62,7 +62,8 @@ pub fn split_number(text: &str) -> Option<(&str, &str)> {
 /// bits.
 #[must_use]
 pub fn times(number: &str, parts: u64) -> Option<u64> {
-    /// Further digits after the point do not matter, since no unit has more parts than 64 bits count.
+    /// The number of digits after the point that are read. Further digits cannot change the result, because the number
+    /// of parts of a unit fits into 64 bits.
     const DIGITS: usize = 18;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let fraction = &fraction[..fraction.len().min(DIGITS)];

@@ -2,7 +2,7 @@
 
 use kennel::LockStrategy;
 
-/// Names of strategies; those that the library does not have on this system are left out.
+/// Names of strategies. A strategy that the library does not have on this system is left out.
 const BUILT_IN: [&str; 5] = ["file", "lease", "process", "none", "rw-file"];
 
 /// A set of lock strategies by name.

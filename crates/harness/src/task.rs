@@ -21,7 +21,7 @@ use std::time::Duration;
 /// [`run_task`](crate::worker::run_task). Do not redirect its standard input and output.
 pub type Launcher<'a> = &'a dyn Fn(&str) -> Command;
 
-/// The beginning of a worker's lines, which tells them from other output of the program.
+/// The beginning of a worker's lines, which distinguishes them from other output of the program.
 pub(crate) const MARK: &str = "kennel-harness: ";
 
 /// The task of a worker.
@@ -93,7 +93,7 @@ pub(crate) enum End {
 pub(crate) struct Outcome {
     pub counts: Counts,
     pub elapsed: Duration,
-    /// The resources that the process used meanwhile.
+    /// The resources that the process used during the work.
     pub usage: Option<Usage>,
     pub read_latency: Buckets,
     pub write_latency: Buckets,

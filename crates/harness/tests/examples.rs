@@ -18,7 +18,7 @@ fn program(name: &str) -> PathBuf {
     program
 }
 
-/// Its output.
+/// Runs the program, and returns its output.
 fn run(name: &str, args: &[&str]) -> String {
     let output = Command::new(program(name)).args(args).output().expect("a program");
     let said = String::from_utf8(output.stdout).expect("text");
@@ -31,7 +31,7 @@ fn check(name: &str, strategy: &str) {
     let skipped: Vec<&str> = conformance.lines().filter(|line| line.contains("skipped")).collect();
     assert!(conformance.contains("held     the lock of a killed process is released"), "{conformance}");
     assert!(conformance.contains("held     a forked child does not hold its parent's locks"), "{conformance}");
-    // Like most strategies, it has no locks that readers share.
+    // Like most strategies, this one has no locks that readers share.
     assert!(matches!(skipped[..], [line] if line.contains("readers share")), "{conformance}");
 
     let kill = run(name, &["kill", "--kills", "25"]);

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 const TASK: &str = "KENNEL_HARNESS_TEST_TASK";
 
-/// Locks by directories, each of which exists while its lock is held: that of a killed owner stays.
+/// A strategy that uses a directory for each lock, which exists while the lock is held. The directory of a killed owner
+/// stays.
 struct Directories;
 
 struct Attached(PathBuf);
@@ -56,7 +57,7 @@ fn strategies() -> Strategies {
     Strategies::built_in().with(LockStrategy::Custom(Arc::new(Directories)))
 }
 
-/// Does nothing as a test of the harness; as a worker process, does its task.
+/// In an ordinary run this test does nothing; in a worker process it does the worker's task.
 #[test]
 fn child() {
     if let Ok(task) = std::env::var(TASK) {

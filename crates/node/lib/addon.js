@@ -22,10 +22,10 @@ function load () {
 
 const addon = load()
 
-// Small values are copied to a pool, as small Buffers of Node's own are: a Buffer is a view of it. A view keeps its pool
-// alive, so a pool is small.
+// Small values are copied to a pool, like Node's own small Buffers: each Buffer is a view of the pool. A view keeps the
+// whole pool alive, so a pool is small.
 const POOL = 32 * 1024
-/** Values up to this length are put into the pool. */
+/** Values up to this length are copied to the pool. */
 const POOLED = 4 * 1024
 
 const shared = {
@@ -36,14 +36,14 @@ const shared = {
 }
 
 addon.setUp(makeError, shared.pool, shared.state)
-// Others need not find out that the claims and locks of this process have ended.
+// End the claims and locks of this process, so that other processes need not find out that it has gone.
 process.on('exit', () => addon.endAll())
 
-/** The value whose length a function has told that writes to the pool at `shared.offset`. */
+/** The value that a function of the addon wrote to the pool at `shared.offset`, and whose length it returned. */
 function take (length) {
   const start = shared.offset
   const value = shared.pool.subarray(start, start + length)
-  // A multiple of 8, so that typed arrays may look at a value.
+  // Round up to a multiple of 8, so that typed arrays can be views of a value.
   shared.offset = (start + length + 7) & ~7
   if (shared.offset > POOL - POOLED) renew()
   return value

@@ -1,8 +1,8 @@
 'use strict'
-// getOrCreate(): of all callers in all processes one creates a missing value.
+// getOrCreate(): exactly one caller across all processes creates a missing value.
 //
-// In this process one caller of a key, its leader, asks the cache; the others join it. So a key has one wait, whatever
-// number of callers it has, and the addon's own thread does that wait.
+// In this thread one caller of a key, its leader, asks the cache, and the others join the leader. So there is one wait
+// for each key, however many callers it has, and the addon's own thread waits.
 
 const { AsyncLocalStorage } = require('node:async_hooks')
 const { shared, take } = require('./addon.js')
@@ -14,7 +14,7 @@ const TOO_SMALL = -2
 const NONE = 0
 const CREATE = 2
 
-/** Failures of the cache itself, for which a caller that creates its value need not suffer. */
+/** The codes of failures of the cache itself. A caller that can create its value need not fail because of them. */
 const OF_THE_CACHE = new Set(['IO', 'NOT_FOUND', 'LOCKS_LOST', 'BUSY', 'READ_ONLY', 'NO_MEMORY', 'NO_HANDLE', 'TOO_LARGE',
   'PANIC'].map((name) => `ERR_KENNEL_${name}`))
 
@@ -29,13 +29,13 @@ class Created {
 
 /** The creations of this thread that others may join, by file, namespace and key. */
 const flights = new Map()
-/** The flights within which some code runs. */
+/** The flights within which the current code runs, the innermost first. */
 const within = new AsyncLocalStorage()
 
 const toBuffer = (made) => (typeof made === 'string' ? Buffer.from(made) : Buffer.from(made.buffer, made.byteOffset, made.length))
 const same = (value) => value
 
-/** How values are read from bytes, made bytes of, and returned by the caller that created them. */
+/** How each form of a value is read from bytes, written as bytes, and returned to the caller that created it. */
 const FORMS = {
   buffer: { read: same, write: same, result: toBuffer },
   string: { read: String, write: same, result: (made) => (typeof made === 'string' ? made : toBuffer(made).toString()) },
@@ -81,7 +81,7 @@ async function joinOrLead (context, key, how, form, create, found) {
     if (!flight || performance.now() - flight.began > how.claimMaxAge) {
       return await lead(context, key, name, how, form, create, Math.max(0, until - performance.now()))
     }
-    // The old value, while somebody makes a new one.
+    // The stale value, while another caller creates a new one.
     if (found) return form.read(found.value)
     if (isWithin(flight)) throw ownClaim()
     const outcome = await before(flight.done, until)
@@ -89,11 +89,11 @@ async function joinOrLead (context, key, how, form, create, found) {
       if (how.unprotected || how.uncached) return form.result(plain(await create({ stale: undefined })))
       throw timedOut(how.wait)
     }
-    // Each has a copy of its own.
+    // Each caller gets a copy of its own.
     if (outcome.is === 'value') return form.read(Buffer.from(outcome.bytes))
     if (outcome.is === 'absent' && !(how.bits & 4)) return undefined
     if (outcome.is === 'refused') return form.result(plain(await create({ stale: undefined })))
-    // The leader has failed: another one of those who wait tries.
+    // The leader has failed, so one of the waiting callers tries next.
   }
 }
 
@@ -102,12 +102,12 @@ function isWithin (flight) {
   return false
 }
 
-/** What a promise answers, or undefined if it does not before a moment. */
+/** Resolves to the result of a promise, or to undefined if there is none before the moment `until`. */
 async function before (promise, until) {
   const ms = until - performance.now()
   if (ms <= 0) return undefined
   let timer
-  // Node's longest timer.
+  // A timer of Node.js lasts at most 2 ** 31 - 1 milliseconds.
   const late = new Promise((resolve) => { timer = setTimeout(resolve, Math.min(ms, 2 ** 31 - 1)) })
   try {
     return await Promise.race([promise, late])
@@ -116,7 +116,7 @@ async function before (promise, until) {
   }
 }
 
-/** Asks the cache for a key, and tells those who have joined. */
+/** Asks the cache for a key, and tells the outcome to the callers that have joined. */
 async function lead (context, key, name, how, form, create, wait) {
   let tell
   const flight = { began: performance.now(), done: new Promise((resolve) => { tell = resolve }) }
@@ -128,7 +128,7 @@ async function lead (context, key, name, how, form, create, wait) {
   try {
     return await asked(context, key, how, form, create, wait, flight, end)
   } finally {
-    // Whatever has happened: nobody waits for a flight that has ended. The first word counts.
+    // Whatever has happened, callers that wait for this flight must go on. Only the first call of end() counts.
     if (!flight.inBackground) end({ is: 'failed' })
   }
 }
@@ -151,7 +151,7 @@ async function asked (context, key, how, form, create, wait, flight, end) {
   const made = () => created(context, claim, stale, how, form, create, flight, end)
   if (how.background && stale) {
     flight.inBackground = true
-    // Its failure is no failure of this caller, who has the old value; the next one tries again.
+    // If the creation fails, this caller still has the stale value, and the next caller tries again.
     made().catch(() => {}).finally(() => end({ is: 'failed' }))
     return form.read(stale)
   }
@@ -180,12 +180,13 @@ async function created ({ native, lockWait }, claim, stale, how, form, create, f
     } else {
       const own = made instanceof Created ? made.options : check.store()
       const isStored = await native.complete(claim, bytes, ...own, lockWait)
-      // What was invalidated or written meanwhile is for its creator alone: those who have joined later look again.
+      // If the key was written or invalidated meanwhile, only the creator gets the value: the callers that have joined
+      // look again.
       end(isStored ? { is: 'value', bytes: Buffer.from(bytes) } : { is: 'failed' })
     }
   } catch (error) {
     if (!isOfTheCache(error) || !how.uncached) throw error
-    // The value is there, though the cache has no room for it.
+    // The creator succeeded, so its caller gets the value although the cache cannot store it.
     end({ is: 'refused' })
   }
   return bytes === undefined ? undefined : form.result(value)
@@ -205,7 +206,7 @@ function encoded (form, value) {
 
 const isOfTheCache = (error) => OF_THE_CACHE.has(error?.code)
 
-/** Creates the value without the cache if it is the cache that has failed. */
+/** Creates the value without the cache, if the error is a failure of the cache itself. */
 async function uncached (error, how, form, create) {
   if (!how.uncached || !isOfTheCache(error)) throw error
   const value = plain(await create({ stale: undefined }))

@@ -1,5 +1,5 @@
 'use strict'
-// Errors: what the library tells of them in numbers, in words for JavaScript.
+// Errors: the library's numbers as codes, and its advice in words for JavaScript.
 
 const CODES = {
   1: 'IO', 2: 'NOT_FOUND', 3: 'EXISTS', 4: 'BAD_FILE', 5: 'MISMATCH', 6: 'LOCKS_LOST', 7: 'LEASE_REFUSED',
@@ -13,7 +13,7 @@ const CODES = {
 const TIMED_OUT = -20
 const OWN_CLAIM = -21
 
-// What to do, by the name that the library gives the advice.
+// What to do about an error, by the library's name of the advice.
 const ADVICE = {
   create: 'create one with "kennel create", or open it without the option existing',
   'open-or-destroy': 'open it, or remove it first with destroy()',
@@ -44,10 +44,10 @@ class KennelError extends Error {
     this.advice = advice
   }
 }
-// On the prototype, as the names of JavaScript's own errors are.
+// The name is on the prototype, as with JavaScript's own errors.
 Object.defineProperty(KennelError.prototype, 'name', { value: 'KennelError', configurable: true, writable: true })
 
-/** An error of the addon. Its stack begins with the caller of the addon. */
+/** Makes an error for the addon. Its stack begins with the caller of the addon. */
 function makeError (number, facts, advice) {
   const error = new KennelError(number, facts, ADVICE[advice])
   Error.captureStackTrace(error, makeError)

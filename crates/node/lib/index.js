@@ -14,7 +14,7 @@ const REPLACE = 2
 const SWAP = 3
 const KEYS_AT_A_TIME = 256
 
-/** What a function of the addon returns in place of a length. */
+/** What a function of the addon returns instead of a length. */
 const MISS = -1
 const TOO_SMALL = -2
 
@@ -26,7 +26,7 @@ class Cache {
   #file
   #lockWait
 
-  /** For this package alone: see open(). */
+  /** Only this package calls this constructor: see open(). */
   constructor (native, file, lockWait) {
     this.#native = native
     this.#file = file
@@ -73,7 +73,8 @@ class Cache {
     }
   }
 
-  // One by one: to read a list of JavaScript's and to make another one takes longer than as many single reads.
+  // Reads the keys one by one: for the addon, reading a list of keys and making a list of values takes longer than
+  // single reads.
   getMany (keys, options = {}) {
     const as = check.form(options)
     const list = check.keys(keys)
@@ -228,7 +229,8 @@ function pathOf (file) {
 function open (file, options = {}) {
   const wanted = check.open(options)
   const native = addon.open(pathOf(file), ...wanted)
-  // Caches on the default path wait for their creations apart: only the library knows that path.
+  // Only the library knows the default path, so each cache on it gets a name of its own, and its callers join only
+  // callers of the same cache.
   return new Cache(native, file ? path.resolve(String(file)) : `default ${opened++}`, wanted[2])
 }
 

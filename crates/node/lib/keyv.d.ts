@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events'
 import { Cache, OpenOptions } from './index'
 
 interface KeyvKennelOptions extends OpenOptions {
-  /** The cache file: the default one of this user if it is missing. */
+  /** The path of the cache file: by default the cache file of this user. */
   path?: string
   /** The namespace in the file: `keyv` by default. */
   part?: string

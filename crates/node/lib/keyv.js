@@ -1,5 +1,5 @@
 'use strict'
-// A store for keyv, and so for cache-manager, cacheable and others that take keyv's stores.
+// A store for Keyv, and so for cache-manager, cacheable and other packages that take Keyv's stores.
 
 const { EventEmitter } = require('node:events')
 const { Cache, open } = require('./index.js')
@@ -14,11 +14,12 @@ class KeyvKennel extends EventEmitter {
     const isCache = given instanceof Cache
     const { path, part = 'keyv', ...options } = typeof given === 'string' ? { path: given } : isCache ? {} : given
     const file = isCache ? given : open(path, options)
-    // A part of the file for itself: clear() must not touch what others store.
+    // The store has a namespace of its own, because clear() must not remove what other programs store in the file.
     this.#cache = file.namespace(part)
     this.#mustClose = isCache ? [this.#cache] : [this.#cache, file]
     this.namespace = undefined
-    // Keyv 5 iterates over stores whose url names one of the kinds that it knows; from version 6 on it asks the store.
+    // Keyv 5 iterates only over stores whose url contains the name of a store that it knows. Keyv 6 asks the store
+    // itself.
     this.opts = { dialect: 'kennel', url: 'kennel://iterates-like-redis' }
   }
 
@@ -31,7 +32,7 @@ class KeyvKennel extends EventEmitter {
   }
 
   async set (key, value, ttl) {
-    // Keyv's 0 is no limit, as nothing is.
+    // For Keyv, 0 means no limit, like undefined.
     this.#cache.set(key, value, ttl > 0 ? ttl : undefined)
     return true
   }

@@ -16,7 +16,7 @@ class Lock {
     this.#number = number
   }
 
-  /** Whether it still excluded others. A second release does nothing. */
+  /** Releases the lock. Returns whether it still excluded other callers. A second release does nothing. */
   release () {
     const number = this.#number
     this.#number = undefined

@@ -1,9 +1,10 @@
 'use strict'
-// A cacheHandler for Next.js: all servers of a host share pages and fetched data, and revalidateTag() reaches all.
+// A cacheHandler for Next.js: all servers of a host share pages and fetched data, and revalidateTag() reaches all of
+// them.
 //
-// A tag is a key of its own. It holds when it was revalidated last, and a random word. An entry keeps the words of its
-// tags; it is a miss once one of them differs. A tag that was evicted gets a new word, so its entries are misses, too:
-// no eviction brings an old page back.
+// Each tag has a key of its own. Its value, the word of the tag, consists of the time of the last revalidation and
+// random digits. An entry keeps the words of its tags, and is a miss as soon as one of them differs. A tag that was
+// evicted gets a new word, so its entries are misses, too: no eviction brings an old page back.
 
 const fs = require('node:fs')
 const path = require('node:path')
@@ -12,10 +13,10 @@ const { randomBytes } = require('node:crypto')
 const { Cache, open } = require('./index.js')
 
 const TAGS_HEADER = 'x-next-cache-tags'
-/** Creations in this process whose beginning is remembered. */
+/** The largest number of creations whose beginnings this process remembers. */
 const MOST_BEGUN = 10_000
 
-/** The name of the build: its pages are not those of another one. */
+/** The id of the build. Pages of different builds are kept apart. */
 function buildOf (serverDistDir) {
   try {
     return fs.readFileSync(path.join(serverDistDir, '..', 'BUILD_ID'), 'utf8').trim()
@@ -24,15 +25,15 @@ function buildOf (serverDistDir) {
   }
 }
 
-/** The class that Next.js makes its handlers of. */
+/** Returns the class whose instances are Next.js's handlers. */
 function cacheHandler (given = {}) {
   const { path: file, part = 'next', ...options } = given instanceof Cache ? {} : given
-  /** When a page that was missing began to be made. */
+  /** When the creation of a missing page began, by its key. */
   const begun = new Map()
   const builds = new Map()
   let cache
 
-  /** The cache, or undefined if it cannot be used: Next.js then makes each page anew. */
+  /** The cache, or undefined if it cannot be opened: Next.js then renders each page anew. */
   function opened () {
     if (cache === undefined) {
       try {
@@ -45,7 +46,7 @@ function cacheHandler (given = {}) {
     return cache ?? undefined
   }
 
-  /** Runs work with the cache. What fails is a miss, or is not stored. */
+  /** Runs work with the cache. If the cache fails, a read is a miss, and a write stores nothing. */
   function attempt (work) {
     const cache = opened()
     try {
@@ -59,7 +60,7 @@ function cacheHandler (given = {}) {
   const newWord = () => `${Date.now()}:${randomBytes(8).toString('hex')}`
   const tagKey = (tag) => `tag:${tag}`
 
-  /** The word of a tag, and whether it was made just now because there was none. */
+  /** The word of a tag, and whether it was created just now because there was none. */
   function tagOf (cache, tag) {
     const key = tagKey(tag)
     const word = cache.getString(key)
@@ -92,7 +93,7 @@ function cacheHandler (given = {}) {
       this.#build = builds.get(folder)
     }
 
-    // While Next.js builds, nothing is shared: pages of the build would be mistaken for those of a server.
+    // While Next.js builds the site, nothing is stored: pages of the build would be mistaken for those of a server.
     get #isBuilding () {
       return process.env.NEXT_PHASE === 'phase-production-build'
     }
@@ -111,14 +112,14 @@ function cacheHandler (given = {}) {
 
     #fresh (cache, name, context) {
       const bytes = cache.get(`page:${name}`)
-      // Before the page is made: what is revalidated meanwhile must be seen.
+      // Make sure that each tag has a word before the page is rendered, so that a revalidation meanwhile is noticed.
       const asked = [...(context.tags ?? []), ...(context.softTags ?? [])].map((tag) => [tag, wordOf(cache, tag)])
       if (bytes === undefined) return undefined
       let entry
       try {
         entry = v8.deserialize(bytes)
       } catch {
-        return undefined // Of another version of Node.js.
+        return undefined // The entry was written by another version of Node.js.
       }
       const { lastModified, value, words } = entry
       for (const [tag, word] of Object.entries(words)) if (wordOf(cache, tag) !== word) return undefined
@@ -133,7 +134,7 @@ function cacheHandler (given = {}) {
       begun.delete(name)
       attempt((cache) => {
         const tags = tagsOf(data, context).map((name) => ({ name, ...tagOf(cache, name) }))
-        // A tag was revalidated while the page was made: it may have been made of what was valid before.
+        // A tag was revalidated while the page was rendered, so the page may be made from old data.
         if (tags.some(({ word, isNew }) => !isNew && momentOf(word) > since)) return
         const words = Object.fromEntries(tags.map(({ name, word }) => [name, word]))
         const expire = context.cacheControl?.expire

@@ -1,5 +1,5 @@
 'use strict'
-// What callers give, checked and in the units of the addon.
+// Checks the arguments of callers, and converts them to the units of the addon.
 
 function refuse (what, given, expected) {
   const shown = typeof given === 'string' ? JSON.stringify(given) : String(given)
@@ -8,14 +8,14 @@ function refuse (what, given, expected) {
   throw error
 }
 
-/** A time to live: 0 stands for the default, and Infinity for no end. */
+/** A time to live in milliseconds: 0 stands for the default, and Infinity for no end. */
 function ttl (what, given) {
   if (given === undefined) return 0
   if (typeof given !== 'number' || !(given > 0)) refuse(what, given, 'a positive number of milliseconds, or Infinity')
   return given
 }
 
-/** A length of time. */
+/** A length of time in milliseconds. */
 function time (what, given, initial) {
   if (given === undefined) return initial
   if (typeof given !== 'number' || !(given >= 0)) refuse(what, given, 'a number of milliseconds')
@@ -44,7 +44,7 @@ function bytes (what, given) {
   return count(what, Number(digits) * UNITS[unit])
 }
 
-/** A text for C, which has a zero byte behind it. */
+/** A text for C, with a zero byte at its end. */
 function text (what, given) {
   if (given === undefined) return undefined
   if (typeof given !== 'string' || given.includes('\0')) refuse(what, given, 'a string without a zero character')
@@ -61,7 +61,7 @@ const FLAGS = { existing: 1, readOnly: 2, verifyReads: 4, trust: 8, allowNetwork
 const OPEN = ['capacity', 'meanItem', 'lockWait', 'locks', 'stripes', 'seats', 'namespaces', 'claims', 'mode',
   ...Object.keys(FLAGS)]
 
-/** An event loop must not stand still for as long as a program that may wait. */
+/** The default of lockWait in milliseconds. It is shorter than the library's, because a wait blocks the event loop. */
 const LOCK_WAIT = 250
 
 /** The arguments of the addon's open(), after the path. */
@@ -76,7 +76,7 @@ function open (options) {
   ]
 }
 
-/** Names of tags: a list, since the letters of a single string would be its tags. */
+/** A list of names of tags. A single string is refused, because its letters would be the tags. */
 function tags (given) {
   if (given === undefined) return undefined
   if (given === null || typeof given !== 'object' || typeof given[Symbol.iterator] !== 'function') {
@@ -89,7 +89,7 @@ function tags (given) {
 
 const STORE = ['ttl', 'softTtl', 'flags', 'tags']
 
-/** [ttl, softTtl, flags, tags] of an object, of a number of milliseconds, or of nothing. */
+/** Returns [ttl, softTtl, flags, tags] for an object, for a time to live in milliseconds, or for undefined. */
 function store (options, more = []) {
   if (options === undefined) return [0, 0, 0, undefined]
   if (typeof options === 'number') return [ttl('ttl', options), 0, 0, undefined]
@@ -137,7 +137,7 @@ function key (given) {
   return given
 }
 
-/** Keys: a list, since the letters of a single string would be its keys. */
+/** A list of keys. A single string is refused, because its letters would be the keys. */
 function keys (given) {
   if (typeof given === 'string' || given instanceof Uint8Array) refuse('the keys', given, 'a list of keys')
   return Array.from(given)

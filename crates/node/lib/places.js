@@ -1,5 +1,5 @@
 'use strict'
-// Where the compiled addon may lie: one that was built here, or one that came with the package.
+// Where the compiled addon may be: it was built here, or it came with the package.
 
 const path = require('node:path')
 
@@ -15,7 +15,7 @@ function target () {
   return `${process.platform}-${process.arch}${isMusl() ? '-musl' : ''}`
 }
 
-/** The places, the first to be tried first. */
+/** The places, in the order in which to try them. */
 function places () {
   return [built, path.join(root, 'prebuilds', target(), 'kennel.node')]
 }

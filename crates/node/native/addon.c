@@ -7,7 +7,7 @@ void hold(environment *e, uint64_t number, bool is_lock) {
         size_t room = e->held_room * 2 + 16;
         held *more = realloc(e->held, room * sizeof *more);
         if (more == NULL)
-            return; /* It ends with the process. */
+            return; /* Then the claim or lock ends with the process. */
         e->held = more;
         e->held_room = room;
     }
@@ -23,7 +23,8 @@ void let_go(environment *e, uint64_t number) {
     }
 }
 
-/* Ends what JavaScript holds, so that others need not find out that it is gone. */
+/* Ends the claims and locks that JavaScript holds, so that other processes need not find out that their owner is
+ * gone. */
 static void end_held(environment *e) {
     while (e->held_count > 0) {
         held last = e->held[--e->held_count];
@@ -128,7 +129,7 @@ static bool add_methods(environment *e, napi_value object, handle *h, const meth
 
 static const method closing[] = {{"close", close}, {NULL, NULL}};
 
-/* An object whose functions have the handle as their data: this is the quickest way to it. */
+/* An object whose functions have the handle as their data, which is the fastest way from a call to its handle. */
 napi_value handle_object(environment *e, kennel *k) {
     napi_value object = NULL;
     handle *h = calloc(1, sizeof *h);
@@ -171,7 +172,7 @@ static napi_value open(napi_env env, napi_callback_info info) {
         *fields[i] = to_u32(env, args[5 + i]);
     kennel *k = NULL;
     int result = KENNEL_E_BAD_OPTION;
-    /* JavaScript has put a zero byte behind each text. */
+    /* The JavaScript code has put a zero byte at the end of each text. */
     if ((by_default || to_bytes(env, args[0], "the path", &path)) &&
         (!has_locks || to_bytes(env, args[4], "locks", &locks))) {
         options.locks = has_locks ? locks.at : NULL;
@@ -221,7 +222,7 @@ static napi_value set_up(napi_env env, napi_callback_info info) {
     return undefined(env);
 }
 
-/* usePool(pool): another one, since values fill the last */
+/* usePool(pool): a new pool, because the last one is full */
 static napi_value use_pool(napi_env env, napi_callback_info info) {
     size_t argc = 1;
     napi_value args[1];

@@ -2,7 +2,7 @@
 #include "addon.h"
 #include <stdlib.h>
 
-/* What get() returns instead of a length. */
+/* What get() returns instead of a length: MISS, or TOO_SMALL minus the length of a value that does not fit. */
 enum { MISS = -1, TOO_SMALL = -2 };
 
 static napi_value a_number(napi_env env, double number) {
@@ -11,7 +11,7 @@ static napi_value a_number(napi_env env, double number) {
     return made;
 }
 
-/* The length of a value, -1 for a miss, or -2 less the length of a value that does not fit. */
+/* The length of a value; -1 for a miss; -2 minus the length for a value that does not fit. */
 static napi_value length_of(environment *e, int result, size_t len) {
     if (result == KENNEL_OK)
         return a_number(e->env, (double)len);
@@ -37,7 +37,7 @@ static napi_value get(napi_env env, napi_callback_info info) {
     return length_of(e, result, len);
 }
 
-/* look(key, offset): get() that tells in state[0] whether the value is stale. */
+/* look(key, offset): does the same as get(), and sets state[0] to whether the value is stale. */
 static napi_value look(napi_env env, napi_callback_info info) {
     napi_value args[2];
     bytes key;
@@ -150,8 +150,8 @@ static napi_value set(napi_env env, napi_callback_info info) {
     return result < 0 ? failed(h->of, result) : undefined(env);
 }
 
-/* store(how, key, value, ttl, softTtl, flags, tags, stamp): how is 0 to set, 1 to add, 2 to replace, 3 to compare and swap. The
- * stamp of the value, or undefined if it was not stored. Those of 1 and 2 are 0. */
+/* store(how, key, value, ttl, softTtl, flags, tags, stamp): how is 0 to set, 1 to add, 2 to replace, 3 to compare and
+ * swap. Returns undefined if the value was not stored; otherwise its stamp, or 0 for 1 and 2. */
 static napi_value store(napi_env env, napi_callback_info info) {
     napi_value args[8];
     bytes key, value;
@@ -222,7 +222,7 @@ static napi_value touch(napi_env env, napi_callback_info info) {
     return a_bool(h->of, result);
 }
 
-/* count(key, isDown, delta, initial, ttl, tags): the number, or undefined */
+/* count(key, isDown, delta, initial, ttl, tags): the new number, or undefined if the key has none */
 static napi_value count(napi_env env, napi_callback_info info) {
     napi_value args[6];
     bytes key;
@@ -288,7 +288,7 @@ static void end_keys(napi_env env, void *search, void *hint) {
     free(search);
 }
 
-/* keys(prefix): a search, for nextKeys(). It ends with its last key, or when nobody has it any more. */
+/* keys(prefix): a search, for nextKeys(). It ends with its last key, or when JavaScript collects it. */
 static napi_value keys(napi_env env, napi_callback_info info) {
     napi_value args[1], made = NULL;
     bytes prefix;
@@ -310,7 +310,7 @@ static napi_value keys(napi_env env, napi_callback_info info) {
     return made;
 }
 
-/* nextKeys(search, count): so many keys, or the rest */
+/* nextKeys(search, count): the next count keys, or fewer at the end */
 static napi_value next_keys(napi_env env, napi_callback_info info) {
     napi_value args[2], list;
     handle *h = called(env, info, 2, args);

@@ -1,8 +1,8 @@
-/* Claims and locks. What must wait is given to the thread, and answered by a promise. */
+/* Claims and locks. A call that must wait gives its wait to the waiting thread, and returns a promise. */
 #include "addon.h"
 #include <stdlib.h>
 
-/* [result, value, claim] of a claim that was asked for. */
+/* The array [result, value, claim], the answer of ask(). */
 static napi_value found(environment *e, int result, const char *value, size_t len, uint64_t claim) {
     napi_env env = e->env;
     napi_value list, number;
@@ -47,7 +47,7 @@ static napi_value no_memory(napi_env env) {
     return NULL;
 }
 
-/* ask(key, ttl, softTtl, absentTtl, wait, claimMaxAge, flags, bits, tags): what is found, or the promise of it */
+/* ask(key, ttl, softTtl, absentTtl, wait, claimMaxAge, flags, bits, tags): the answer, or the promise of it */
 static napi_value ask(napi_env env, napi_callback_info info) {
     napi_value args[9];
     bytes key;
@@ -92,7 +92,7 @@ static napi_value ask(napi_env env, napi_callback_info info) {
     return answer;
 }
 
-/* complete(claim, value, ttl, softTtl, flags, tags, lockWait): whether it is stored, or the promise of that */
+/* complete(claim, value, ttl, softTtl, flags, tags, lockWait): whether the value is stored, or the promise of that */
 static napi_value complete(napi_env env, napi_callback_info info) {
     napi_value args[7];
     bytes value;
@@ -117,7 +117,7 @@ static napi_value complete(napi_env env, napi_callback_info info) {
         }
         w->number = claim;
         w->how = how;
-        /* Strings, and so the wait's own memory. */
+        /* The wait takes over the memory of the tags, which are copies of strings. */
         w->tags = tags;
         let_go(h->of, claim);
         return begin_wait(w);
@@ -129,7 +129,7 @@ static napi_value complete(napi_env env, napi_callback_info info) {
     return result < 0 ? failed(h->of, result) : stored(h->of, result);
 }
 
-/* Ends a claim or lock by a function of the library. */
+/* Ends a claim or lock with a function of the library. */
 static napi_value end(napi_env env, napi_callback_info info, int (*by)(uint64_t)) {
     napi_value args[1];
     uint64_t number;
@@ -156,7 +156,7 @@ static napi_value unlock(napi_env env, napi_callback_info info) {
     return end(env, info, kennel_unlock);
 }
 
-/* lock(key, wait, maxAge): the lock, or undefined if another has it, or the promise of that */
+/* lock(key, wait, maxAge): the lock, undefined if another caller has it, or the promise of either */
 static napi_value lock(napi_env env, napi_callback_info info) {
     napi_value args[3];
     bytes key;

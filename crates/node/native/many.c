@@ -1,5 +1,5 @@
-/* Calls with many keys, and lists of tags. Lists come from lib/index.js, which has copied those of the program: nothing of
- * the program runs while they are read. */
+/* Calls with many keys, and lists of tags. The lists come from lib/index.js, which has copied those of the program, so
+ * no code of the program runs while they are read. */
 #include "addon.h"
 #include <stdlib.h>
 
@@ -8,7 +8,7 @@ static bool no_memory(napi_env env) {
     return false;
 }
 
-/* The characters of strings, one behind another. */
+/* The characters of several strings, one after another. */
 typedef struct characters {
     char *at;
     size_t used, room;
@@ -24,12 +24,13 @@ static bool grow(napi_env env, characters *to, size_t needed) {
     return true;
 }
 
-/* Copies a string behind the others. Its length, or -1 if the value is no string; -2: an error is thrown. */
+/* Appends the characters of a string. Returns its length; -1 if the value is no string; -2 after it has thrown an
+ * error. */
 static int64_t add_string(napi_env env, napi_value value, characters *to) {
     size_t len, room = to->room - to->used;
     if (napi_get_value_string_utf8(env, value, to->at == NULL ? NULL : to->at + to->used, room, &len) != napi_ok)
         return -1;
-    /* A character has at most four bytes, so a string that was cut fills the room but for three of them. */
+    /* A character has at most four bytes, so a string that was cut off leaves at most three bytes of the room free. */
     if (len + 4 >= room) {
         napi_get_value_string_utf8(env, value, NULL, 0, &len);
         if (!grow(env, to, to->used + len + 1))
@@ -43,7 +44,7 @@ static int64_t add_string(napi_env env, napi_value value, characters *to) {
 static bool add(napi_env env, napi_value value, const char *what, characters *to, kennel_bytes *out) {
     int64_t len = add_string(env, value, to);
     if (len != -1) {
-        /* Where it lies is known once all characters are there. */
+        /* Its address is known only after all characters have been copied. */
         *out = (kennel_bytes){NULL, len < 0 ? 0 : (size_t)len};
         return len >= 0;
     }
@@ -117,7 +118,7 @@ static napi_value set_many(napi_env env, napi_callback_info info) {
     return made;
 }
 
-/* deleteMany(keys): how many had a value */
+/* deleteMany(keys): how many of the keys had a value */
 static napi_value delete_many(napi_env env, napi_callback_info info) {
     napi_value args[1], made = NULL;
     many keys;

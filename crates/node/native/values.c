@@ -51,7 +51,8 @@ bool to_bytes(napi_env env, napi_value value, const char *what, bytes *out) {
     out->at = out->fixed;
     napi_status status = napi_get_value_string_utf8(env, value, out->fixed, SHORT_KEY, &out->len);
     if (status == napi_ok) {
-        /* A character has at most four bytes, so a string that was cut fills the room but for three of them. */
+        /* A character has at most four bytes, so a string that was cut off leaves at most three bytes of the room
+         * free. */
         return out->len + 4 < SHORT_KEY || long_string(env, value, out);
     }
     const void *at;
@@ -79,7 +80,7 @@ static bool is_ascii(const char *at, size_t len) {
 
 napi_value to_string(napi_env env, const char *at, size_t len) {
     napi_value made = NULL;
-    /* Much quicker for what is Latin-1 all the same. */
+    /* ASCII is also Latin-1, and this function is much faster. */
     if (is_ascii(at, len))
         napi_create_string_latin1(env, at, len, &made);
     else

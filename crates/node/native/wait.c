@@ -1,5 +1,6 @@
-/* The thread that waits, so that the event loop does not. It is the only one of the process, whatever number of workers
- * there is, and sleeps while nobody waits. The pool of libuv stays free for the files and sockets of the program. */
+/* The thread that waits, so that the event loop does not have to wait. A process has one such thread, however many
+ * workers it has, and the thread sleeps while there is no wait. The thread pool of libuv stays free for the files and
+ * sockets of the program. */
 #include "addon.h"
 #include <pthread.h>
 #include <signal.h>
@@ -8,7 +9,7 @@
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed; /* the list has a new wait */
-static pthread_cond_t asked = PTHREAD_COND_INITIALIZER; /* the thread has asked for one */
+static pthread_cond_t asked = PTHREAD_COND_INITIALIZER; /* the thread has finished asking for a wait */
 static wait *list;
 static bool runs;
 
@@ -51,7 +52,7 @@ static void free_wait(wait *w) {
     free(w);
 }
 
-/* Ends what nobody will hear of any more. */
+/* Ends a wait whose answer no promise will deliver, with the claim or lock that it got. */
 static void discard(wait *w) {
     if (w->got != 0 && w->kind == WAIT_LOCK)
         kennel_unlock(w->got);
@@ -71,7 +72,7 @@ static void unlink_wait(wait *w) {
     *at = w->next;
 }
 
-/* Asks once. Whether there is an answer. */
+/* Asks once. Returns whether there is an answer. */
 static bool ask(wait *w) {
     bool is_late = w->until >= 0 && now_ms() >= w->until;
     switch (w->kind) {
@@ -115,7 +116,7 @@ static void sleep_until(int64_t moment) {
 #endif
 }
 
-/* How long until a wait is asked for again: the longer it lasts, the less often, from 1 to 20 milliseconds. */
+/* How many milliseconds pass before the thread asks again: a tenth of the age of the wait, from 1 to 20. */
 static int64_t pause_of(int64_t age) {
     int64_t pause = age / 10;
     return pause < 1 ? 1 : pause > 20 ? 20 : pause;
@@ -141,7 +142,7 @@ static void *run(void *unused) {
             first->due = now_ms() + pause_of(now_ms() - first->began);
             if (is_answered) {
                 unlink_wait(first);
-                /* With the lock: the environment cannot end meanwhile. */
+                /* This thread holds the lock, so the environment cannot end meanwhile. */
                 napi_call_threadsafe_function(first->of->answers, first, napi_tsfn_nonblocking);
             }
             pthread_cond_broadcast(&asked);
@@ -150,7 +151,7 @@ static void *run(void *unused) {
     return NULL;
 }
 
-/* Starts the thread, unless it runs. With the lock. */
+/* Starts the thread, unless it runs. The caller holds the lock. */
 static bool start(void) {
     if (runs)
         return true;
@@ -161,7 +162,7 @@ static bool start(void) {
 #endif
     pthread_cond_init(&changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    /* Signals go to the threads of the program. */
+    /* Block all signals in the new thread, so that the program's own threads get them. */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -198,7 +199,7 @@ static const char *or_empty(const char *text) {
     return text == NULL ? "" : text;
 }
 
-/* In the thread of the environment: answers a promise. */
+/* Settles the promise of a wait. Runs in the thread of the environment. */
 static void answer(napi_env env, napi_value callback, void *context, void *data) {
     (void)callback;
     (void)context;

@@ -1,5 +1,5 @@
 'use strict'
-// Builds the addon where npm installs the package, unless one for this system came with it.
+// Builds the addon where npm installs the package, unless the package contains one for this system.
 //
 // It needs a C compiler, and the library libkennel: one that is installed (pkg-config finds it), or Rust, which builds it
 // from the sources in the package. KENNEL_LIBRARY=pkg-config or cargo chooses one of the two.
@@ -11,7 +11,7 @@ const { spawnSync } = require('node:child_process')
 const { root, built, places } = require('../lib/places.js')
 
 const { version } = require('../package.json')
-/** What a program needs that is linked with Rust's code. */
+/** The system libraries that a program needs if it is linked with Rust code. */
 const SYSTEM_LIBRARIES = process.platform === 'darwin'
   ? ['-liconv', '-lSystem', '-lc', '-lm']
   : ['-lgcc_s', '-lutil', '-lrt', '-lpthread', '-lm', '-ldl', '-lc']
@@ -21,7 +21,7 @@ function fail (text) {
   process.exit(1)
 }
 
-/** Runs a program. Its output, or undefined if it fails or is missing. */
+/** Runs a program. Returns its output, or undefined if it fails or is missing. */
 function output (program, args) {
   const { status, stdout } = spawnSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
   return status === 0 ? stdout.trim() : undefined
@@ -33,14 +33,14 @@ function run (program, args, options) {
   if (status !== 0) fail(`${program} ${args.join(' ')} ended with status ${status}`)
 }
 
-/** Whether an addon came with the package and can be used here. */
+/** Whether the package contains an addon that can be used here. */
 function isPrebuilt () {
   const [, prebuilt] = places()
   if (process.env.npm_config_build_from_source || !fs.existsSync(prebuilt)) return false
   return output(process.execPath, ['-e', `require(${JSON.stringify(prebuilt)})`]) !== undefined
 }
 
-/** The headers of Node-API: those of the Node.js that runs, or a package's. */
+/** The folder with the headers of Node-API: that of the running Node.js, or that of a package. */
 function headers () {
   const own = path.join(path.dirname(process.execPath), '..', 'include', 'node')
   if (fs.existsSync(path.join(own, 'node_api.h'))) return own
@@ -51,14 +51,14 @@ function headers () {
   }
 }
 
-/** The library that pkg-config finds: of this version, since the addon and the library belong together. */
+/** The library that pkg-config finds. It must have this version, because the addon and the library belong together. */
 function installed () {
   const ask = (...args) => output('pkg-config', [...args, 'kennel'])
   if (output('pkg-config', ['--exists', `kennel = ${version}`]) === undefined) return undefined
   const folder = ask('--variable=libdir')
   const archive = path.join(folder, 'libkennel.a')
   const include = ask('--cflags').split(/\s+/).filter(Boolean)
-  // The archive, if it is there: the addon is then whole, wherever the library goes.
+  // Prefer the static library, if there is one: the addon then works even if the installed library is moved.
   const libraries = fs.existsSync(archive)
     ? [archive, ...SYSTEM_LIBRARIES]
     : [...ask('--libs').split(/\s+/), `-Wl,-rpath,${folder}`]
@@ -71,7 +71,7 @@ function sources () {
   return candidates.find((folder) => fs.existsSync(path.join(folder, 'Cargo.toml')))
 }
 
-/** The library, built from its sources. */
+/** The library, which cargo builds from its sources. */
 function compiled (target) {
   const folder = sources()
   if (folder === undefined || output('cargo', ['--version']) === undefined) return undefined
@@ -108,11 +108,12 @@ function link ({ include, libraries }) {
     '-std=gnu11', '-O2', '-g', '-fPIC', '-fvisibility=hidden', '-Wall', '-Wextra', '-pthread', '-D_GNU_SOURCE',
     ...(process.env.KENNEL_WERROR ? ['-Werror'] : []),
     '-I', headers(), ...include, ...files.map((name) => path.join(root, 'native', name)), '-o', `${built}.new`,
-    // It stays loaded when the worker that loaded it ends: its thread, and handlers of forks, must outlive that.
+    // The addon stays loaded when the worker that loaded it ends, because its thread and its fork handlers must outlive
+    // the worker.
     ...(mac ? ['-bundle', '-undefined', 'dynamic_lookup'] : ['-shared', '-Wl,-z,nodelete', '-Wl,--exclude-libs,ALL']),
     ...libraries
   ])
-  // A process that has the old addon mapped keeps it.
+  // Rename instead of overwriting, so that a process that has the old addon mapped keeps it.
   fs.renameSync(`${built}.new`, built)
 }
 

@@ -1,6 +1,6 @@
 'use strict'
-// Before "npm pack": copies the sources of the library into the package, so that it can be built without a checkout.
-// With --remove: removes them again.
+// Copies the sources of the library into the package before "npm pack", so that the library can be built without a
+// checkout. With --remove, removes them again.
 
 const fs = require('node:fs')
 const path = require('node:path')
@@ -18,7 +18,7 @@ for (const made of [vendor, ...licences.map((name) => path.join(root, name))]) {
 if (!process.argv.includes('--remove')) {
   for (const name of COPIED) fs.cpSync(path.join(checkout, name), path.join(vendor, name), { recursive: true })
   for (const name of licences) fs.copyFileSync(path.join(checkout, name), path.join(root, name))
-  // Of the workspace only the library is here, without its tests and benchmarks.
+  // The copy of the workspace contains only the library, without its tests and benchmarks.
   const manifest = fs.readFileSync(path.join(checkout, 'Cargo.toml'), 'utf8')
   const sections = manifest.split(/^(?=\[)/m).filter((section) => !/^\[\[/.test(section))
   const alone = sections.join('').replace(/^(members|exclude|default-members) = \[.*\]$/gm, (line, name) =>

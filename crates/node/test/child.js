@@ -1,5 +1,5 @@
 'use strict'
-// Other processes of the tests: node child.js TASK PATH ARGUMENTS.
+// The tests run this program as other processes: node child.js TASK PATH ARGUMENTS.
 
 const kennel = require('../lib/index.js')
 
@@ -8,7 +8,7 @@ const cache = kennel.open(path)
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 const tasks = {
-  /** Many callers of one key; tells how often it was created here. */
+  /** Calls getOrCreate() for one key many times, and reports how often the value was created here. */
   async herd (callers) {
     let created = 0
     process.send('ready')
@@ -30,7 +30,7 @@ const tasks = {
       return 'late'
     })
   },
-  /** Begins a creation and takes a lock, and leaves while both are pending. */
+  /** Begins a creation and takes a lock, and exits while both are pending. */
   leave (how) {
     cache.getOrCreate('left', () => new Promise(() => {}))
     cache.tryLock('lock')
@@ -46,7 +46,7 @@ const tasks = {
     for (let i = 0; i < Number(times); i++) cache.incr('count', 1, { initial: 1 })
     process.disconnect()
   },
-  /** Waits for a key that another process creates, and tells what it gets. */
+  /** Waits for a value that another process creates, and reports what it gets. */
   async wait (key) {
     process.send('waiting')
     process.send(await cache.getOrCreate(key, { as: 'string' }, () => 'by the waiter'))

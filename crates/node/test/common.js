@@ -1,5 +1,5 @@
 'use strict'
-// What the tests share.
+// Functions that the tests share.
 
 const fs = require('node:fs')
 const os = require('node:os')
@@ -11,12 +11,12 @@ const home = fs.mkdtempSync(path.join(fs.existsSync('/dev/shm') ? '/dev/shm' : o
 after(() => fs.rmSync(home, { recursive: true, force: true }))
 
 let files = 0
-/** A path for a cache of its own. */
+/** Returns a path for a new cache file. */
 const newPath = () => path.join(home, `${++files}.cache`)
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** A process that runs one of the tasks of child.js. */
+/** Starts a process that runs one of the tasks of child.js. */
 function child (task, ...args) {
   const process = fork(path.join(__dirname, 'child.js'), [task, ...args], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   const told = []
@@ -28,7 +28,7 @@ function child (task, ...args) {
   return process
 }
 
-/** How long some work takes. */
+/** Measures how long some work takes. */
 async function timed (work) {
   const began = performance.now()
   const value = await work()

@@ -42,7 +42,7 @@ test('a creator that throws, rejects or returns nonsense leaves the key to the n
   for (const create of wrong) await assert.rejects(cache.getOrCreate('key', create), /thrown|rejected/)
   await assert.rejects(cache.getOrCreate('key', () => 5), { code: 'ERR_INVALID_ARG_VALUE' })
   assert.equal(cache.isClaimed('key'), false)
-  // Of those who wait, the next one tries with a creator of its own.
+  // The next waiting caller tries with its own creator.
   const first = cache.getOrCreate('key', async () => { await sleep(20); throw new Error('of the first') })
   const others = ['second', 'third'].map((name) => cache.getOrCreate('key', { as: 'string' }, async () => name))
   await assert.rejects(first, /of the first/)
@@ -98,7 +98,7 @@ test('tags of a creation, of its options and of its value', async () => {
     cache.invalidateTags([tag])
     assert.equal(cache.has('key'), false)
   }
-  // A remembered absence bears those of the options.
+  // A remembered absence bears the tags of the options.
   const absence = { absentTtl: 60_000, tags: ['all'] }
   assert.equal(await cache.getOrCreate('none', absence, () => undefined), undefined)
   assert.equal(await cache.getOrCreate('none', absence, assert.fail), undefined)
@@ -206,7 +206,7 @@ test('locks of keys', async () => {
   await assert.rejects(cache.withLock('key', async () => { throw new Error('within') }), /within/)
   assert.equal(cache.isClaimed('key'), false)
   const old = cache.tryLock('key', { maxAge: 20 })
-  // An age is kept to a tenth of a second.
+  // The cache stores ages to a tenth of a second.
   await sleep(150)
   cache.tryLock('key').release()
   assert.equal(old.release(), false)

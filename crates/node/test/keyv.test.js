@@ -1,5 +1,5 @@
 'use strict'
-// What Keyv's own test suite does not look at: see keyv/ beside this file for that.
+// Tests of what Keyv's own test suite does not cover. That suite is in the folder keyv/ beside this file.
 
 const { test } = require('node:test')
 const assert = require('node:assert/strict')

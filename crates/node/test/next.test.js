@@ -8,7 +8,7 @@ const kennel = require('../lib/index.js')
 const { cacheHandler } = require('../lib/next.js')
 const { newPath, sleep } = require('./common.js')
 
-/** Two servers of a build, with handlers that share nothing but the file. */
+/** Two servers of the same build, whose handlers share only the file. */
 function servers (file, build = 'one') {
   const dist = path.join(path.dirname(file), `dist-${path.basename(file)}-${build}`)
   fs.mkdirSync(path.join(dist, 'server'), { recursive: true })
@@ -62,7 +62,7 @@ test('what is revalidated while a page is made is not stored', async () => {
   await one.set('/a', page('old', 'posts'), {})
   await two.revalidateTag('posts')
   await sleep(5)
-  assert.equal(await one.get('/a'), null) // begins to make the page
+  assert.equal(await one.get('/a'), null) // begins to render the page
   await sleep(5)
   await two.revalidateTag('posts')
   await one.set('/a', page('made of old posts', 'posts'), {})

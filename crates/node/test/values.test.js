@@ -29,7 +29,7 @@ test('values are bytes, whatever form they are given in', () => {
     assert.equal(cache.getItem(key), undefined)
     assert.equal(cache.getInto(key, Buffer.alloc(1)), -1)
   }
-  // A string and its bytes are the same key; so is any view of them.
+  // A string, its bytes and any view of these bytes are the same key.
   cache.set('é', 'same')
   assert.equal(cache.getString(Buffer.from('é')), 'same')
   assert.equal(cache.getString(new Uint8Array(Buffer.from('-é-')).subarray(1, 3)), 'same')
@@ -77,7 +77,7 @@ test('many keys at a time', () => {
   assert.deepEqual([cache.getMany([]), cache.deleteMany([])], [[], 0])
   cache.setMany([])
   assert.deepEqual(cache.getMany(['a', 'b']), [undefined, undefined])
-  // The letters of a string would be its keys.
+  // The letters of a string would be the keys.
   for (const call of ['getMany', 'deleteMany']) {
     for (const wrong of ['ab', Buffer.from('ab')]) assert.throws(() => cache[call](wrong), { code: 'ERR_INVALID_ARG_VALUE' })
     assert.throws(() => cache[call](['a', 5]), { code: 'ERR_INVALID_ARG_TYPE' })
@@ -95,7 +95,7 @@ test('many values of all lengths and kinds are those of single calls', () => {
     const key = i % 3 === 0 ? Buffer.from(`é${i}`) : `é${i}`
     entries.push([key, i % 2 === 0 ? 'ü'.repeat(length / 2) : Buffer.alloc(length, i)])
   }
-  // Strings around the limits of the room for all characters, and longer than it.
+  // Strings as long as the room for all characters, slightly shorter and longer, and much longer.
   for (let length = 1_010; length < 1_030; length++) entries.push([`😀${'y'.repeat(length)}`, 'z'.repeat(length)])
   cache.setMany(entries)
   const keys = entries.map(([key]) => key)
@@ -106,7 +106,7 @@ test('many values of all lengths and kinds are those of single calls', () => {
     assert.deepEqual(found[i], cache.get(key))
     assert.equal(texts[i], cache.getString(key))
   })
-  // None is part of another.
+  // The Buffers must not share memory.
   found.forEach((value, i) => value.fill(i))
   found.forEach((value, i) => assert.ok(value.every((byte) => byte === i % 256)))
   assert.equal(cache.deleteMany([...keys, ...keys]), keys.length)
@@ -132,7 +132,7 @@ test('tags', () => {
   pages.incr('f', 1, { initial: 1, tags: ['user:5'] })
   pages.set('g', 'x', { tags: [] })
   assert.equal(lost('a', 'b', 'c', 'd', 'e', 'f', 'g'), '')
-  // Tags belong to the file, whatever the handle is.
+  // Tags belong to the file, so any handle can invalidate them.
   cache.invalidateTags(['user:1'])
   assert.equal(lost('a', 'b', 'c', 'd', 'e', 'f', 'g'), 'a')
   kennel.open(newPath()).invalidateTags(['user:2'])
@@ -238,7 +238,7 @@ test('options of open', () => {
   const path = newPath()
   assert.throws(() => kennel.open(path, { existing: true }), (error) => {
     assert.equal(error.code, 'ERR_KENNEL_NOT_FOUND')
-    // Worded for JavaScript: no name of C or Rust.
+    // The messages are worded for JavaScript: they contain no names of C or Rust.
     assert.match(error.message, /without the option existing/)
     assert.doesNotMatch(error.message, /KENNEL_|::|`/)
     assert.equal(error.number, -2)

@@ -10,7 +10,7 @@ const { newPath, sleep } = require('./common.js')
 
 const index = JSON.stringify(path.join(__dirname, '..', 'lib', 'index.js'))
 
-/** A worker that runs a text, with `cache`, `post` and `sleep`. */
+/** Starts a worker that runs a program text, with `cache`, `post` and `sleep`. */
 function worker (file, text) {
   const code = `
     const { parentPort } = require('node:worker_threads')

@@ -3,13 +3,14 @@
 declare(strict_types=1);
 
 /**
- * What a call costs, beside APCu and Yac.
+ * Measures the time of calls, and compares it with APCu and Yac.
  *
  *     php -d extension=kennel -d extension=apcu -d apc.enable_cli=1 bench/cost.php [ROUNDS] [cold]
  *
- * All are measured in one process and in turns, so that a busy machine is busy for all of them; the best round counts, and
- * the loop itself is subtracted. Each call is measured after a loop that brings its keys into the processor's caches; with
- * "cold" the others' loops have just driven them out. For Yac add -d extension=yac -d yac.enable_cli=1.
+ * All caches are measured in one process and in turns, so that load on the machine affects all of them. The best round
+ * counts, and the time of the loop itself is subtracted. Each call is measured after a loop that brings its keys into
+ * the processor's caches. With "cold", the loops of the other caches have just evicted the keys from there. For Yac add
+ * -d extension=yac -d yac.enable_cli=1.
  */
 
 const CALLS = 2000;
@@ -17,14 +18,14 @@ const KEYS = 1000;
 const WHAT = ['set' => 'a set of 200 bytes', 'get' => 'a get of 200 bytes', 'miss' => 'a miss',
     'set list' => 'a set of a small array', 'get list' => 'a get of a small array'];
 
-/** The calls, by what they do, of one that has functions or methods of these names. */
+/** Returns the calls of a cache whose functions or methods have these names, by what the calls do. */
 function calls(string $set, string $get): array
 {
     return ['set' => "$set(\$key, \$text)", 'get' => "$get(\$key)", 'miss' => "$get(\"none\$i\")",
         'set list' => "$set(\$key, \$list)", 'get list' => "$get(\$key)"];
 }
 
-/** A loop with a call compiled into it. */
+/** Returns a loop into which a call is compiled. */
 function loop(string $call, mixed $cache): Closure
 {
     $text = str_repeat('0123456789', 20);
@@ -35,7 +36,7 @@ function loop(string $call, mixed $cache): Closure
     };');
 }
 
-/** Nanoseconds of a call. */
+/** Returns how many nanoseconds a call takes. */
 function measured(Closure $loop, bool $cold): float
 {
     $cold || $loop();

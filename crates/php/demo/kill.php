@@ -3,13 +3,13 @@
 declare(strict_types=1);
 
 /**
- * Workers that are killed while they share a cache: APCu beside Kennel.
+ * Kills workers while they share a cache, and compares APCu with Kennel.
  *
  *     php -d extension=kennel -d extension=apcu -d apc.enable_cli=1 demo/kill.php [SECONDS]
  *
- * A parent forks four workers, as FPM does. They read and write the same thousand keys. The parent kills one after another
- * with SIGKILL, as the kernel does when memory is short, at random moments, and starts a new one in its place. If no worker
- * gets on for three seconds, the cache hangs. Each value says to which key it belongs, so a wrong one is noticed.
+ * A parent forks four workers, as FPM does. They read and write the same thousand keys. At random moments the parent
+ * kills one of them with SIGKILL, as the kernel does when memory is short, and starts a new one in its place. If no
+ * worker makes progress for three seconds, the cache hangs. Each value contains its key, so wrong values are noticed.
  */
 
 const WORKERS = 4;
@@ -55,7 +55,7 @@ final class OfKennel implements Contestant
     }
 }
 
-/** A worker. It reports each hundred operations with one byte, and a wrong value with another one. */
+/** A worker. It reports every hundred operations with one byte, and a wrong value with a different byte. */
 function work(Contestant $cache, mixed $report): never
 {
     mt_srand(getmypid() ^ hrtime(true));
@@ -76,7 +76,7 @@ function work(Contestant $cache, mixed $report): never
     }
 }
 
-/** @return array{int, resource} a process, and where it reports */
+/** @return array{int, resource} the number of a process, and the stream of its reports */
 function start(Contestant $cache): array
 {
     [$here, $there] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
@@ -96,7 +96,7 @@ function kill(array $worker): void
     pcntl_waitpid($worker[0], $status);
 }
 
-/** Ends a worker between two operations: nobody listens to it any more. One that hangs is killed. */
+/** Ends a worker between two operations, by closing the stream of its reports. Kills it if it hangs. */
 function stop(array $worker): void
 {
     fclose($worker[1]);
@@ -108,7 +108,7 @@ function stop(array $worker): void
     kill($worker);
 }
 
-/** Whether a new worker gets on. */
+/** Returns whether a new worker makes progress. */
 function new_worker_works(Contestant $cache): bool
 {
     $worker = start($cache);
@@ -119,7 +119,7 @@ function new_worker_works(Contestant $cache): bool
     return $works;
 }
 
-/** Kills workers until time is over, or the cache hangs. */
+/** Kills workers until the time is over or the cache hangs. */
 function contest(Contestant $cache, float $seconds, bool $kills): array
 {
     $workers = array_map(fn () => start($cache), range(1, WORKERS));
@@ -137,7 +137,7 @@ function contest(Contestant $cache, float $seconds, bool $kills): array
                 $heard = $reports === '' ? $heard : microtime(true);
             }
         }
-        // Once nobody gets on, killing more would only hide that.
+        // If no worker makes progress, killing more workers would only hide the hang.
         if ($kills && microtime(true) - $heard < 0.5) {
             $i = array_rand($workers);
             kill($workers[$i]);

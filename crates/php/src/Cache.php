@@ -10,8 +10,8 @@ use Kennel\Ffi\Library;
 use Kennel\Ffi\Values;
 
 /**
- * A cache file, or a namespace in it: the class of the extension for programs without it, over FFI. It is loaded only if
- * the extension is not. stubs/kennel.php describes its methods.
+ * A cache file, or a namespace in it. This class does the same as the extension's class, over FFI, and is loaded only
+ * if the extension is not. stubs/kennel.php describes its methods.
  */
 final class Cache
 {
@@ -22,7 +22,7 @@ final class Cache
     private const BITS = [
         'existing' => 1, 'read_only' => 2, 'verify_reads' => 4, 'trust' => 8, 'allow_network' => 16, 'same_sizes' => 32,
     ];
-    /** A wait is made of parts, between which PHP sees signals. */
+    /** A wait consists of parts of this length, in milliseconds. Between them PHP handles signals. */
     private const PART_MS = 100;
 
     /** @var array<string, CData> open handles of this process */
@@ -62,7 +62,7 @@ final class Cache
         $out = Library::get()->new('kennel *');
         $open = fn () => Library::get()->kennel_open($path, FFI::addr($struct), FFI::addr($out));
         if (!isset($options['locks'])) {
-            // A write with "lease" makes no system call. A file that exists keeps its own strategy.
+            // Prefer "lease", because a write with it makes no system call. An existing file keeps its own strategy.
             $struct->locks = FFI::cast('char *', $text);
             $result = $open();
             if ($result !== Exception::LEASE_REFUSED && $result !== Exception::MISMATCH) {
@@ -75,7 +75,7 @@ final class Cache
         return $out;
     }
 
-    /** The cache at the default path of this user: without the extension there are no settings. */
+    /** Returns the cache at the default path of this user, because without the extension there are no settings. */
     public static function default(): self
     {
         return new self();
@@ -104,7 +104,7 @@ final class Cache
         return $out;
     }
 
-    /** Reads a value. Returns what is known of it, or null. */
+    /** Reads a value. Returns its metadata, or null for a miss. */
     private function read(string $key, mixed &$value): ?CData
     {
         $ffi = Library::get();
@@ -301,11 +301,11 @@ final class Cache
         if (Library::check($result) === self::NONE) {
             return null;
         }
-        // FFI shows numbers above PHP_INT_MAX as negative ones.
+        // FFI shows numbers above PHP_INT_MAX as negative numbers.
         return $number->cdata >= 0 ? $number->cdata : $number->cdata + 2 ** 64;
     }
 
-    /** The library's numbers are not below 0: such a one is exchanged. */
+    /** Adds by exchanging the value, because the library does not add to numbers below 0. */
     private function exchangeSum(string $key, int $by, ?int $initial, ?float $ttl): ?int
     {
         while (true) {
@@ -424,7 +424,7 @@ final class Cache
         }
     }
 
-    /** Waits in parts. With OK there are the bytes of the value. */
+    /** Begins a creation, and waits in parts. If the result is OK, sets `$bytes` to the value. */
     private function begin(string $key, CData $how, int $wait_ms, CData $item, ?string &$bytes, ?int &$claim): int
     {
         $ffi = Library::get();

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Kennel;
 
-/** A failure of the cache, for programs without the extension. Its code is one of the constants. */
+/** A failure of the cache, for programs without the extension. Its code is one of these constants. */
 class Exception extends \RuntimeException
 {
     public const IO = -1;
@@ -37,7 +37,7 @@ class Exception extends \RuntimeException
 
     /** What was expected, and what was found. */
     public $facts = '';
-    /** What to do about it, or ''. */
+    /** What to do about the failure, or ''. */
     public $remedy = '';
 
     /** @internal */

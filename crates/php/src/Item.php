@@ -4,11 +4,11 @@ declare(strict_types=1);
 
 namespace Kennel;
 
-/** A value and what the cache knows of it, for programs without the extension. Moments are seconds since 1970, or null. */
+/** A value with its metadata, for programs without the extension. Times are in seconds since 1970, or null. */
 final class Item
 {
     public $value = null;
-    /** Identifies this write of the key. */
+    /** Identifies the write that stored the value. */
     public $stamp = 0;
     public $isStale = false;
     public $expires = null;

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Kennel;
 
-/** The lock of a key, for programs without the extension. It ends with this object at the latest. */
+/** The lock of a key, for programs without the extension. It ends at the latest when this object is destroyed. */
 final class Lock
 {
     /** @internal */
@@ -18,7 +18,7 @@ final class Lock
         Ffi\Library::keep($lock, 'kennel_unlock');
     }
 
-    /** Returns false if it excluded nobody any more. */
+    /** Releases the lock. Returns whether it still excluded other callers. */
     public function release(): bool
     {
         $lock = $this->lock;

@@ -7,14 +7,15 @@ namespace Kennel;
 use Psr\SimpleCache\CacheInterface;
 
 /**
- * PSR-16 over a cache of Kennel. A cache that fails is a miss, or `false`: it never stops a program.
+ * PSR-16 with a cache of Kennel. If the cache fails, reads miss and writes return `false`, so the program never stops.
  *
  * Parameters have no types where version 1 of the interface has none.
  */
 final class SimpleCache implements CacheInterface
 {
     /**
-     * @param ?float $ttl seconds until values expire for which no time is given; null: as the cache's
+     * @param ?float $ttl the time to live, in seconds, of values for which none is given; null stands for the cache's
+     * default
      */
     public function __construct(private Cache $cache, private ?float $ttl = null)
     {

@@ -9,7 +9,7 @@ apc.enable_cli=1
 kennel.path=/dev/shm/kennel-phpt-apcu.cache
 --FILE--
 <?php
-/** What a series of calls answers. */
+/** The answers of a series of calls. */
 function answers(string $prefix): array
 {
     $object = new ArrayObject(['x' => 1]);
@@ -57,7 +57,7 @@ function answers(string $prefix): array
     }, $calls);
 }
 
-/** What is told of success by reference. */
+/** The success that the functions report by reference. */
 function successes(string $prefix): array
 {
     $told = [];

@@ -4,7 +4,7 @@ The stubs declare what the extension defines
 kennel
 --FILE--
 <?php
-/** A declaration, as Reflection shows it, in one line. */
+/** A declaration as Reflection shows it, in one line. */
 function shown(ReflectionFunctionAbstract $function): string
 {
     $parameters = array_map(function (ReflectionParameter $p) {
@@ -16,7 +16,7 @@ function shown(ReflectionFunctionAbstract $function): string
         . $function->getReturnType());
 }
 
-/** All that is declared with the name Kennel in a namespace, one declaration a line. */
+/** Everything that is declared with the name Kennel in a namespace, one declaration in each line. */
 function declared(string $in): array
 {
     $lines = [];

@@ -9,8 +9,8 @@
  *     define('KENNEL_OPTIONS', ['capacity' => 256 << 20]);     // of a new file at KENNEL_PATH
  *     define('WP_CACHE_KEY_SALT', 'blog1');                    // a name for this site, if several share a file
  *
- * What one request reads it keeps until it ends, as WordPress expects. A cache that fails stops no request: it then is as
- * WordPress without this file.
+ * As WordPress expects, a request keeps the values that it reads until it ends. If the cache fails, requests go on as
+ * they would without this file.
  */
 
 defined('ABSPATH') || exit;
@@ -20,7 +20,7 @@ class WP_Object_Cache
     public int $cache_hits = 0;
     public int $cache_misses = 0;
 
-    /** What this request has read or stored, by group and key. @var array<string, array<string, mixed>> */
+    /** The values that this request has read or stored, by group and key. @var array<string, array<string, mixed>> */
     private array $kept = [];
     private ?Kennel\Cache $file = null;
     /** @var array<string, true> */
@@ -44,7 +44,7 @@ class WP_Object_Cache
         }
     }
 
-    /** Works with the file; the replacement stands for a file that fails, or is not used for the group. */
+    /** Does work with the file. Returns the replacement if the file fails or is not used for the group. */
     private function inFile(string $group, mixed $replacement, callable $work): mixed
     {
         if ($this->file === null || isset($this->ofRequest[$group])) {
@@ -57,7 +57,7 @@ class WP_Object_Cache
         }
     }
 
-    /** The group and the key within it, or null for a key that WordPress does not allow. */
+    /** Returns the group and the key within it, or null for a key that WordPress does not allow. */
     private function place(mixed $key, mixed $group): ?array
     {
         if (!is_int($key) && (!is_string($key) || trim($key) === '')) {
@@ -83,7 +83,7 @@ class WP_Object_Cache
         return (int) $expire > 0 ? (float) $expire : INF;
     }
 
-    /** Objects are never shared with who stored them. */
+    /** Returns a copy of an object, so that the cache and its callers never share one. */
     private static function own(mixed $value): mixed
     {
         return is_object($value) ? clone $value : $value;
@@ -154,7 +154,7 @@ class WP_Object_Cache
         return $values === [] ? false : current($values);
     }
 
-    /** Reads what this request does not keep in one call. */
+    /** Reads all values that this request does not keep with one call. */
     public function get_multiple($keys, $group = 'default', $force = false, &$found = null)
     {
         [$in, $ids, $asked] = [self::group($group), [], []];
@@ -179,7 +179,7 @@ class WP_Object_Cache
         return $values;
     }
 
-    /** Keeps what the file has of some keys of a group, which are given by their stored keys, and forgets what it has not. */
+    /** Reads some keys of a group, given as stored keys. Keeps the values that the file has, and forgets the others. */
     private function read(string $group, array $asked): void
     {
         $keys = array_map('strval', array_keys($asked));
@@ -224,7 +224,7 @@ class WP_Object_Cache
         return $this->count($key, -(int) $offset, $group);
     }
 
-    /** Adds to a number that is there; what is no number counts as 0, and nothing falls below 0. */
+    /** Adds to an existing value. A value that is no number counts as 0, and the result is at least 0. */
     private function count($key, int $by, $group): int|false
     {
         $place = $this->place($key, $group);

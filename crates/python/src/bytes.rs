@@ -9,11 +9,11 @@ use pyo3::{Borrowed, ffi, intern, prelude::*};
 use std::ptr::NonNull;
 use std::slice;
 
-/// Values of at least this many bytes are copied without the interpreter's lock. For smaller ones, releasing the lock
-/// and taking it again costs more than the copy, and much more if other threads wait for it.
+/// Values of at least this many bytes are copied without the interpreter's lock. For smaller values, releasing the lock
+/// and taking it again costs more than the copy, and much more if other threads wait for the lock.
 pub(crate) const LARGE: usize = 64 << 10;
 
-/// A key or a value: `bytes` as they are, `str` as UTF-8, and any other object with a buffer as a copy of it.
+/// A key or a value: `bytes` unchanged, a `str` as UTF-8, or a copy of the buffer of any other object.
 pub(crate) struct Bytes<'py>(Bound<'py, PyBytes>);
 
 impl<'py> FromPyObject<'_, 'py> for Bytes<'py> {
@@ -41,8 +41,8 @@ impl<'py> Bytes<'py> {
     }
 }
 
-/// Encodes text as UTF-8. Halves of surrogate pairs, which Python makes of undecodable bytes in file names, are encoded
-/// like other code points, so different texts remain different.
+/// Encodes text as UTF-8. Python turns undecodable bytes in file names into lone surrogates. They are encoded like
+/// other code points, so different texts remain different.
 fn encoded<'py>(text: Borrowed<'_, 'py, PyString>) -> PyResult<Bound<'py, PyBytes>> {
     text.encode_utf8().or_else(|_| {
         let bytes = text.call_method1(intern!(text.py(), "encode"), ("utf-8", "surrogatepass"))?;
@@ -50,7 +50,7 @@ fn encoded<'py>(text: Borrowed<'_, 'py, PyString>) -> PyResult<Bound<'py, PyByte
     })
 }
 
-/// Copies a value to a new `bytes` object. An error if there is not enough memory.
+/// Copies a value to a new `bytes` object. Returns an error if there is not enough memory.
 pub(crate) fn copied<'py>(py: Python<'py>, value: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     PyBytes::new_with(py, value.len(), |room| {
         room.copy_from_slice(value);
@@ -102,18 +102,19 @@ pub(crate) fn read<'py>(
 ) -> Option<PyResult<Option<Bound<'py, PyBytes>>>> {
     read_with(py, space, |handles, incoming| {
         let found = handles.cache.get_with(key, |len| incoming.room(len));
-        // If the room is empty, Python had no memory, and `incoming` has its error.
+        // If the room is empty although the value is not, Python had no memory, and `incoming` holds the error.
         let is_miss = matches!(found, Ok(None));
         if is_miss {
             incoming.end();
-            // A process that only reads would not notice a removed file otherwise.
+            // Otherwise a process that only reads would not notice that the file was removed.
             handles.cache.notice_removal();
         }
         !is_miss
     })
 }
 
-/// Reads a value with a function that copies it into the room that it asks for, and returns whether there was one.
+/// Reads a value with the function `find`, which asks for room, copies the value into it, and returns whether there was
+/// a value.
 #[inline]
 pub(crate) fn read_with<'py, 's, T>(
     py: Python<'py>,
@@ -129,9 +130,9 @@ pub(crate) fn read_with<'py, 's, T>(
     Some(incoming.bytes.filter(|_| is_found).transpose())
 }
 
-/// A new `bytes` object into which the engine copies. The engine gets its [`Room`], which is passed in registers.
+/// A new `bytes` object into which the engine copies. The engine gets only its [`Room`], which fits in registers.
 pub(crate) struct Incoming<'py, 's, T> {
-    // Dropped first: the object needs the interpreter's lock when it is dropped.
+    // Dropped first, which takes the interpreter's lock again: dropping the `bytes` object needs that lock.
     released: Option<Released>,
     used: Option<Use<'s, T>>,
     bytes: Option<PyResult<Bound<'py, PyBytes>>>,
@@ -164,7 +165,7 @@ impl<T> Incoming<'_, '_, T> {
     }
 }
 
-/// The memory of a new `bytes` object, initialized, to which nothing else refers yet; or no bytes at all.
+/// The initialized memory of a new `bytes` object to which nothing else refers yet, or no bytes at all.
 pub(crate) struct Room {
     start: NonNull<u8>,
     len: usize,
@@ -184,15 +185,15 @@ struct Released(*mut ffi::PyThreadState);
 
 impl Released {
     fn now() -> Self {
-        // SAFETY: this thread holds the interpreter's lock, as its `Python` token proves, and until this is dropped the
-        // engine only copies.
+        // SAFETY: this thread holds the interpreter's lock, as the caller's `Python` token proves. Until the `Released`
+        // is dropped, the engine only copies.
         Self(unsafe { ffi::PyEval_SaveThread() })
     }
 }
 
 impl Drop for Released {
     fn drop(&mut self) {
-        // SAFETY: the state is this thread's, from `PyEval_SaveThread`, and is restored once.
+        // SAFETY: `PyEval_SaveThread` returned this thread's state, which is restored once.
         unsafe { ffi::PyEval_RestoreThread(self.0) }
     }
 }

@@ -33,24 +33,25 @@ impl Cache {
         paths::path(py, slf.as_super().cache(py)?.path())
     }
 
-    /// Writes the file to its device, so that its contents survive a crash of the operating system. This holds until
-    /// the next write by any process begins. Returns False if a write came in between, so that it does not hold.
+    /// Writes the file to its device, so that its contents survive a crash of the operating system. They survive only
+    /// if no process begins a write before the crash. Returns False if a process wrote during the flush, so that the
+    /// contents may not survive.
     fn flush(slf: PyRef<'_, Self>, py: Python<'_>) -> Outcome<bool> {
         let cache = slf.as_super().cache(py)?;
         Ok(py.detach(|| cache.flush())?)
     }
 
-    /// Gives the file another capacity while all processes go on using it. A new file gets the items, namespaces, counters
-    /// and invalidations of the old one, and takes its place; every process switches to it at its next call. Reads do not
-    /// miss because of it, and writers wait for some milliseconds at the end. If not all items fit, the most used ones are
-    /// kept. Creations in progress are voided. After an error the file is as it was.
+    /// Changes the capacity of the file while all processes continue to use it. A new file gets the items, namespaces,
+    /// counters and invalidations of the old one, and takes its place; every process switches to it at its next call.
+    /// The resize causes no misses, and writers wait for some milliseconds at its end. If not all items fit, the most
+    /// used ones are kept. The values of creations in progress are not stored. After an error the file is unchanged.
     ///
-    /// A process that opens the file with another ``capacity`` afterwards sees a mismatch: see ``on_mismatch``.
+    /// For a process that later opens the file with another ``capacity``, the file does not match: see ``on_mismatch``.
     ///
     /// :param capacity: how many bytes of records the file is to hold: a number, or text such as ``"256M"``.
-    /// :param mean_item: the mean size of key and value together in bytes; by default it stays as it is.
-    /// :param wait: how many seconds to wait for keys that are locked before :class:`kennel.NotResized` is raised; ``None``
-    ///     waits without a limit.
+    /// :param mean_item: the mean size of key and value together in bytes; by default it stays unchanged.
+    /// :param wait: how many seconds to wait for keys that are locked before :class:`kennel.NotResized` is raised;
+    ///     ``None`` waits without limit. Default 30.
     /// :returns: a :class:`kennel.Resized`.
     #[pyo3(signature = (capacity, *, mean_item=None, wait=Some(Seconds(std::time::Duration::from_secs(30)))))]
     fn resize<'py>(
@@ -70,10 +71,12 @@ impl Cache {
         Ok(stats::resized(py, &resized)?)
     }
 
-    /// Removes a namespace with all its values, for every process, and makes room for another name. Returns whether the file
-    /// had it. Objects of the namespace stay valid: their reads miss, and their next write adds the namespace again.
+    /// Removes a namespace with all its values, for every process, so that the file has room for another one. Returns
+    /// whether the file had the namespace. :class:`kennel.Namespace` objects stay valid: their reads miss, and their
+    /// next write adds the namespace again.
     ///
-    /// :param name: the name of the namespace. One with words of a far tier can be cleared, but not removed: ``ValueError``.
+    /// :param name: the name of the namespace. The namespaces of a far tier's near file can be cleared, but not
+    ///     removed: for them ``ValueError`` is raised.
     fn remove_namespace(slf: PyRef<'_, Self>, py: Python<'_>, name: &str) -> Outcome<bool> {
         let cache = slf.as_super().cache(py)?;
         Ok(py.detach(|| cache.remove_namespace(name))?)
@@ -84,7 +87,7 @@ impl Cache {
         Ok(slf.as_super().cache(slf.py())?.namespaces())
     }
 
-    /// Returns the statistics of the file, a :class:`kennel.Stats`: its contents and its counters, over all processes.
+    /// Returns the statistics of the file, a :class:`kennel.Stats`: its contents, and the counters of all processes.
     fn stats<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let cache = slf.as_super().cache(py)?;
         stats::stats(py, &py.detach(|| cache.stats()))
@@ -96,7 +99,8 @@ impl Cache {
         py.detach(|| cache.stats()).samples().map(|sample| stats::sample(py, &sample)).collect()
     }
 
-    /// Returns how many bytes of the file this process has mapped by large pages; None if the system does not say.
+    /// Returns how many bytes of the file this process has mapped with large pages; None if the system does not report
+    /// this, as on systems other than Linux.
     fn large_mapped(slf: PyRef<'_, Self>, py: Python<'_>) -> PyResult<Option<u64>> {
         let cache = slf.as_super().cache(py)?;
         Ok(py.detach(|| cache.large_mapped()))
@@ -108,14 +112,15 @@ impl Cache {
         py.detach(|| cache.stripe_stats()).iter().map(|stripe| stats::stripe(py, stripe)).collect()
     }
 
-    /// Saves the items of the cache to a stream, the most used ones first, and returns their number. :meth:`load` stores
-    /// them in another cache, of any size and on any host, and so does the command ``kennel load``. It is no snapshot: each
-    /// item was current at some moment of the dump.
+    /// Saves the items of the cache to a stream, the most used ones first, and returns their number. :meth:`load` or
+    /// the command ``kennel load`` stores them in another cache, of any size and on any host. The stream is not a
+    /// snapshot: each item was current at some moment of the dump.
     ///
-    /// :param file: a path, or a binary file object. A path names the stream when it is complete, and what had that name
-    ///     before is replaced. While a file object is written to, no other thread runs Python code.
-    /// :param namespace: save only the items of this namespace.
-    /// :param prefix: save only the items whose keys begin so; with a namespace, what follows its name counts.
+    /// :param file: a path, or a binary file object. A file at this path is replaced when the stream is complete. While
+    ///     the items are written to a file object, the interpreter's lock is held.
+    /// :param namespace: save only the items of this namespace. Raises ``ValueError`` if the cache does not have it.
+    /// :param prefix: save only the items whose keys begin with this. With ``namespace``, these are the keys within the
+    ///     namespace.
     #[pyo3(signature = (file, *, namespace = None, prefix = None))]
     fn dump(
         slf: PyRef<'_, Self>,
@@ -129,15 +134,17 @@ impl Cache {
     }
 
     /// Stores the items of a stream that :meth:`dump` or the command ``kennel dump`` wrote, and returns a
-    /// :class:`kennel.Loaded`. Items keep their flags, expiries and times of creation. Namespaces that the file lacks are
-    /// added. After an error, what was stored before stays.
+    /// :class:`kennel.Loaded`. Items keep their flags, expiries and times of creation. Namespaces that the file lacks
+    /// are added. After an error, the items that were stored before it remain. Raises ``ValueError`` if the file is no
+    /// such stream.
     ///
     /// :param file: a path, or a binary file object.
-    /// :param replace: replace what the cache holds for a key; by default that is kept, because it is newer.
-    /// :param evict: store items for which there is no room like new ones, so that others are evicted; by default they are
-    ///     left out.
-    /// :param tagged: store items that bear tags, too; by default they are left out, because nobody knows whether their tags
-    ///     were invalidated since they were saved.
+    /// :param replace: replace the value that the cache has for a key. By default the cache keeps it, because it is
+    ///     newer.
+    /// :param evict: if there is no room for an item, store it like a new one, so that others are evicted. By default
+    ///     it is left out.
+    /// :param tagged: store items that bear tags, too. By default they are left out, because their tags may have been
+    ///     invalidated since they were saved.
     #[pyo3(signature = (file, *, replace = false, evict = false, tagged = false))]
     fn load<'py>(
         slf: PyRef<'py, Self>,
@@ -151,7 +158,8 @@ impl Cache {
         saved::read_items(&cache, &how, file)
     }
 
-    /// Checks every invariant of the file, also while other processes use it. Returns a :class:`kennel.Verification`.
+    /// Checks every invariant of the file. Other processes may use the file meanwhile. Returns a
+    /// :class:`kennel.Verification`.
     fn verify<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let cache = slf.as_super().cache(py)?;
         stats::verification(py, &py.detach(|| cache.verify()))

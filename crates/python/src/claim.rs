@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-/// How one created value is stored, where that differs from what its caller was told.
+/// The options of one created value that take the place of those of its claim.
 struct Own<'py> {
     expiry: Option<Expiry>,
     stale: Option<Seconds>,
@@ -37,7 +37,7 @@ impl<'py> Own<'py> {
         Ok(Self { expiry: expiry(ttl, expires_at)?, stale, flags, tags })
     }
 
-    /// Whether the value brings more than its tags, which are the claim's.
+    /// Whether the value has options other than tags, which are added to the claim's tags.
     fn is_any(&self) -> bool {
         self.expiry.is_some() || self.stale.is_some() || self.flags.is_some()
     }
@@ -84,7 +84,7 @@ pub(crate) struct Lookup {
     /// Whether this call waited while another caller created the value.
     #[pyo3(get)]
     has_waited: bool,
-    /// The right to create the value, a :class:`kennel.Claim`, for one caller; None for all others.
+    /// The right to create the value, a :class:`kennel.Claim`, which one caller gets; None for all others.
     #[pyo3(get)]
     claim: Option<Py<Claim>>,
 }
@@ -97,7 +97,7 @@ impl Lookup {
         self.item.as_ref().map(|item| item.value.clone_ref(py))
     }
 
-    /// Identifies the write that stored the value, for ``get_if_changed``; None if there is no value.
+    /// The id of the write that stored the value, for ``get_if_changed``; None if there is no value.
     #[getter]
     fn id(&self) -> Option<Id> {
         self.item.as_ref().map(|item| item.id)
@@ -111,8 +111,8 @@ impl Lookup {
 }
 
 impl Lookup {
-    /// Looks up a key. The claim waits up to `lock_wait` for the stripe when it stores the value, even if `cache` does
-    /// not wait.
+    /// Looks up a key. When the claim stores the value, it waits up to `lock_wait` for the lock of the stripe, even if
+    /// `cache` does not wait.
     pub(crate) fn find(
         py: Python<'_>,
         cache: &Cache,
@@ -158,7 +158,7 @@ impl Lookup {
                 let is_stale = item.is_some();
                 (item, is_stale, Some(Py::new(py, Claim::new(claim.waiting(lock_wait)))?))
             }
-            // A negative entry: the file remembers that the key has no value.
+            // The file remembers that the key has no value.
             _ => (None, false, None),
         };
         Ok(Self { item, is_stale, has_waited, claim })
@@ -168,7 +168,7 @@ impl Lookup {
 /// A ``claim`` of a coroutine, whose thread must not wait.
 #[pyclass(module = "kennel", frozen)]
 pub(crate) struct ClaimRequest {
-    /// No Python code runs while it is locked, and nothing waits.
+    /// While this mutex is locked, no Python code runs and nothing waits.
     request: Mutex<kennel::ClaimRequest>,
     lock_wait: Duration,
 }
@@ -195,8 +195,8 @@ impl ClaimRequest {
     }
 }
 
-/// What became of a created value: the value as an item, or None for an absence; whether it is stored; and the error that kept
-/// the cache from storing it.
+/// The result of a store: the value as an item, or `None` for an absence; whether it is stored; and the error that
+/// prevented the store, if any.
 type Told<'py> = (Option<Item>, bool, Option<Bound<'py, PyAny>>);
 
 fn told<'py>(py: Python<'py>, item: Option<Item>, stored: Result<Stored, Error>) -> Told<'py> {
@@ -209,9 +209,9 @@ fn refused(claim: kennel::Claim) -> Result<Stored, Error> {
     Ok(Stored::Refused)
 }
 
-/// The right to create the value of a key. Its owner ends it by ``store``, ``store_absence``, ``refuse`` or ``fail``.
-/// If a ``with`` block ends before that, or the object is deleted, the creation was given up, and the next waiting caller
-/// creates the value.
+/// The right to create the value of a key. Its owner ends it with ``store``, ``store_absence``, ``refuse`` or ``fail``.
+/// If its ``with`` block ends before that, or the object is deleted, the creation is given up, and the next waiting
+/// caller creates the value.
 #[pyclass(module = "kennel", frozen)]
 pub(crate) struct Claim {
     /// `None` once the claim has ended. A coroutine that is cancelled can leave its `with` block while a thread still
@@ -237,14 +237,14 @@ impl Claim {
 
 #[pymethods]
 impl Claim {
-    /// Whether all other callers wait for this creation.
+    /// Whether this claim excludes all other callers, so that they wait for its value.
     #[getter]
     fn is_protected(&self) -> bool {
         self.look().as_ref().is_some_and(kennel::Claim::is_protected)
     }
 
-    /// The error of the cache because of which the value will not be stored, if ``or_uncached=True`` was given;
-    /// otherwise None.
+    /// The error of the cache that prevents the value from being stored, if ``or_uncached=True`` was given; otherwise
+    /// None.
     #[getter]
     fn uncached<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let claim = self.look();
@@ -258,14 +258,15 @@ impl Claim {
         self.look().is_none()
     }
 
-    /// Stores the value and wakes the callers that wait for it. Returns False if it was not stored because the key, or a
-    /// tag of the value, was written, deleted or invalidated meanwhile. What is not given is as ``claim`` was told.
+    /// Stores the value and wakes the callers that wait for it. Returns False if the value was not stored because the
+    /// key was written, deleted or invalidated meanwhile, or a tag of the value was invalidated. For each option that
+    /// is not given, the option of ``claim`` applies. Raises ValueError if the claim has ended.
     ///
     /// :param ttl: time to live: seconds, or a ``timedelta``, until the value expires.
     /// :param stale: seconds, or a ``timedelta``, until the value is stale.
     /// :param expires_at: the time at which the value expires, in seconds since 1970, instead of ``ttl``.
     /// :param flags: a number from 0 to 2**32 - 1 that is stored with the value.
-    /// :param tags: the names of tags, in addition to those that ``claim`` was told.
+    /// :param tags: the names of tags, in addition to those of ``claim``.
     #[pyo3(signature = (value, ttl = None, *, stale = None, expires_at = None, flags = None, tags = None))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn store(
@@ -288,12 +289,12 @@ impl Claim {
         Ok(matches!(stored, Stored::Yes(_)))
     }
 
-    /// Stores that the key has no value, if ``absence_ttl`` was given to ``claim``, or one of the first two here. Returns
-    /// whether this was stored.
+    /// Ends the claim because the key has no value. The cache remembers this absence if ``ttl`` or ``expires_at`` is
+    /// given, or ``absence_ttl`` was given to ``claim``. Returns whether the absence was stored.
     ///
-    /// :param ttl: how many seconds to remember this; by default as long as ``claim`` was told.
-    /// :param expires_at: until when to remember this, in seconds since 1970, instead of ``ttl``.
-    /// :param tags: the names of tags, in addition to those that ``claim`` was told.
+    /// :param ttl: how many seconds to remember the absence; by default ``absence_ttl`` of ``claim``.
+    /// :param expires_at: until when to remember the absence, in seconds since 1970, instead of ``ttl``.
+    /// :param tags: the names of tags, in addition to those of ``claim``.
     #[pyo3(signature = (ttl = None, *, expires_at = None, tags = None))]
     fn store_absence(
         &self,
@@ -307,11 +308,12 @@ impl Claim {
         Ok(matches!(py.detach(|| claim.store_absence())?, Stored::Yes(_)))
     }
 
-    /// Does ``store``, or with None ``store_absence``. Returns the value as an item, or None for an absence; whether it is
-    /// stored; and the error that kept the cache from storing it, or None.
+    /// Does the same as ``store``, or for None the same as ``store_absence``. Returns three things: the value as an
+    /// item, or None for an absence; whether it is stored; and the error that prevented the store, or None.
     ///
     /// :param stored: False ends the claim as ``refuse`` does; default True.
-    /// :param waited: how many seconds the caller has waited for the lock of the stripe, if it waits no longer.
+    /// :param waited: how many seconds the caller has already waited for the lock of the stripe. If given, this call
+    ///     does not wait.
     #[pyo3(signature = (value, ttl = None, *, stale = None, expires_at = None, flags = None, tags = None, stored = true, waited = None))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn _store_as_item<'py>(
@@ -348,8 +350,8 @@ impl Claim {
         Ok(told(py, item, stored))
     }
 
-    /// Does ``_store_as_item`` without waiting for the lock of the stripe, for the thread of an event loop. Returns None if
-    /// the stripe is locked; then the claim is still held. Otherwise it has ended.
+    /// Does the same as ``_store_as_item`` without waiting for the lock of the stripe, for the thread of an event loop.
+    /// Returns None if the stripe is locked; the claim is then still held. Otherwise the claim has ended.
     #[pyo3(signature = (value, ttl = None, *, stale = None, expires_at = None, flags = None, tags = None, stored = true))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn _try_store_as_item<'py>(
@@ -383,21 +385,21 @@ impl Claim {
         })
     }
 
-    /// Ends the claim without storing the value. Each waiting caller creates its own.
+    /// Ends the claim without storing the value. Each waiting caller creates its own value.
     fn refuse(&self, py: Python<'_>) -> PyResult<()> {
         let claim = self.take()?;
         py.detach(|| claim.refuse());
         Ok(())
     }
 
-    /// Ends the claim because the creator raised an exception. The next waiting caller creates the value, unless it
-    /// shares the failure or the key rests. Returns the stale value to be used instead, if ``on_error="stale"`` was given
-    /// and the key still has it; otherwise None.
+    /// Ends the claim because the creator raised an exception. The next waiting caller creates the value, unless it was
+    /// called with ``share_failure``, or the key rests (``retry_after``). Returns the stale value to use instead, if
+    /// ``on_error="stale"`` was given and the key still has a stale value; otherwise None.
     fn fail(&self, py: Python<'_>) -> Outcome<Option<Py<PyBytes>>> {
         Ok(self._fail_as_item(py)?.map(|item| item.value))
     }
 
-    /// Does ``fail``, and returns the stale value as an item.
+    /// Does the same as ``fail``, and returns the stale value as an item.
     fn _fail_as_item(&self, py: Python<'_>) -> Outcome<Option<Item>> {
         let claim = self.take()?;
         let stale = py.detach(|| claim.fail());
@@ -424,16 +426,16 @@ pub(crate) struct LockHow {
     pub handover: bool,
 }
 
-/// The lock of a key, which excludes all other threads and processes that lock the same key: a context manager, and a
-/// mutex with ``acquire``, ``release`` and ``locked``. Any thread of the process may release it. It also ends when its
-/// process dies.
+/// The lock of a key, which excludes all other threads and processes that lock the same key or create its value. It is
+/// a context manager, and a mutex with ``acquire``, ``release`` and ``locked``. Any thread of the process may release
+/// it. The lock also ends when its process dies.
 #[pyclass(module = "kennel", frozen, weakref)]
 pub(crate) struct Lock {
     cache: Cache,
     key: Vec<u8>,
     how: LockHow,
-    /// The locks that this object holds. There can be several only if they were taken without protection, because all
-    /// claims were held.
+    /// The locks that this object holds. There can be several only if some were taken without protection, because all
+    /// claims of the stripe were held.
     held: Mutex<Vec<KeyLock>>,
 }
 
@@ -465,10 +467,10 @@ impl Lock {
 
 #[pymethods]
 impl Lock {
-    /// Takes the lock. Returns whether it was taken.
+    /// Takes the lock. Returns False if another caller held the lock until the wait was over.
     ///
-    /// :param wait: True waits up to the limit that ``lock`` was given, which is the default; False does not wait; a
-    ///     number is a limit in seconds.
+    /// :param wait: how long to wait. True (default) waits up to the option ``wait`` of ``lock``; False does not wait;
+    ///     a number is a limit in seconds.
     #[pyo3(signature = (wait = None))]
     fn acquire(&self, py: Python<'_>, wait: Option<&Bound<'_, PyAny>>) -> Outcome<bool> {
         let limit = match wait.map(|wait| (wait, wait.extract::<bool>())) {
@@ -479,13 +481,14 @@ impl Lock {
         match self.take(py, limit) {
             Ok(()) => Ok(true),
             Err(failure) if failure.is_time_out() => Ok(false),
-            // For a caller that does not wait, its own lock is taken like any other.
+            // A caller that does not wait is told that the lock is held, even if it holds the lock itself.
             Err(failure) if limit == Wait::No && failure.is_own_claim() => Ok(false),
             Err(failure) => Err(failure),
         }
     }
 
-    /// Releases the lock. Any thread of the process may do so.
+    /// Releases the lock. Any thread of the process may do so. Raises RuntimeError if this object does not hold the
+    /// lock.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         let lock = self.held.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let lock = lock.ok_or_else(|| PyRuntimeError::new_err("release of a lock that is not held"))?;
@@ -493,12 +496,12 @@ impl Lock {
         Ok(())
     }
 
-    /// Returns whether any process currently holds the lock.
+    /// Returns whether a caller in any process currently holds the lock, or creates the value of the key.
     fn locked(&self) -> bool {
         self.cache.is_claimed(&self.key)
     }
 
-    /// Whether this object holds the lock and excludes all others.
+    /// Whether this object holds the lock and the lock excludes all other callers.
     #[getter]
     fn is_protected(&self) -> bool {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).last().is_some_and(KeyLock::is_protected)

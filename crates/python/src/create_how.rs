@@ -30,16 +30,16 @@ pub(crate) struct CreateHow {
     options: CreateOptions,
     pub(crate) wait: Wait,
     pub(crate) unprotected: bool,
-    /// A failure of the cache is none of the caller.
+    /// Whether a caller still gets the right to create the value if the cache fails.
     pub(crate) or_uncached: bool,
-    /// Whose the claim is; by default the thread's or the greenlet's.
+    /// The owner of the claim; by default the calling thread or greenlet.
     pub(crate) task: Option<kennel::Task>,
-    /// The lock of the stripe is not waited for.
+    /// Whether the call fails instead of waiting for the lock of the stripe.
     pub(crate) nonblocking: bool,
 }
 
 impl CreateHow {
-    /// Reads the options from the named arguments of a call. An error if there are others.
+    /// Reads the options from the named arguments of a call. Returns an error if there are other arguments.
     pub(crate) fn take(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> Outcome<Self> {
         let named = Named { given: given.cloned().unwrap_or_else(|| PyDict::new(py)), read: Cell::new(0) };
         let resilient = named.flag(intern!(py, "resilient"))?;
@@ -64,14 +64,14 @@ impl CreateHow {
         }
     }
 
-    /// The options of a caller for whom the engine counts the time.
+    /// The options of a request, whose waiting time the engine measures.
     pub(crate) fn of_request(&self, task: Option<kennel::Task>) -> CreateOptions {
         let options = self.of_attempts(task);
         options.wait(self.wait).unprotected(self.unprotected).or_uncached(self.or_uncached)
     }
 }
 
-/// The names of all options, for the error of another one.
+/// The names of all options, for the error about an unknown one.
 const NAMES: [&str; 16] = [
     "ttl",
     "stale",
@@ -94,7 +94,7 @@ const NAMES: [&str; 16] = [
 /// The named arguments of a call.
 struct Named<'py> {
     given: Bound<'py, PyDict>,
-    /// How many of them were read. Each is read once.
+    /// How many of the arguments were read. Each is read once.
     read: Cell<usize>,
 }
 
@@ -129,7 +129,7 @@ impl<'py> Named<'py> {
         Ok(options)
     }
 
-    /// What the caller does about creators that fail.
+    /// How the caller handles creators that fail.
     fn on_failure(&self, options: CreateOptions) -> Outcome<CreateOptions> {
         let py = self.given.py();
         let stale_if_error = match self.take::<String>(intern!(py, "on_error"))?.as_deref() {
@@ -147,7 +147,7 @@ impl<'py> Named<'py> {
         })
     }
 
-    /// The argument of a name. None is none.
+    /// The argument with this name. An argument that is Python's None counts as not given.
     fn take<T>(&self, name: &Bound<'py, PyString>) -> PyResult<Option<T>>
     where
         T: for<'a> FromPyObject<'a, 'py>,
@@ -162,7 +162,7 @@ impl<'py> Named<'py> {
         Ok(self.take(name)?.unwrap_or(false))
     }
 
-    /// How long to wait. None waits without a limit.
+    /// How long to wait. Python's None waits without limit.
     fn wait(&self) -> PyResult<Wait> {
         let name = intern!(self.given.py(), "wait");
         Ok(match self.any(name)? {
@@ -185,7 +185,8 @@ impl<'py> Named<'py> {
     }
 }
 
-/// Converts the argument of a name. As for other arguments, a note of the error says which one it was.
+/// Converts the argument with this name. As PyO3 does for other arguments, adds a note to an error that names the
+/// argument.
 fn extracted<'py, T>(name: &Bound<'py, PyString>, value: &Bound<'py, PyAny>) -> PyResult<T>
 where
     T: for<'a> FromPyObject<'a, 'py>,

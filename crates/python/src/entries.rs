@@ -23,7 +23,7 @@ impl Entries {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        // As in `Keys`, the interpreter's lock is kept, so this mutex is free.
+        // As in `Keys`, this thread keeps the interpreter's lock, so this mutex is free.
         let entry = self.entries.lock().unwrap_or_else(PoisonError::into_inner).next();
         entry.map(|entry| stats::entry(py, &entry)).transpose()
     }

@@ -45,9 +45,9 @@ impl From<PyErr> for Failure {
     }
 }
 
-/// PyO3 uses this conversion for the results of methods. It knows then that the thread is attached to an interpreter,
-/// and `attach` uses that one. Elsewhere `attach` would request the lock of the main interpreter. On Python 3.9 to 3.11
-/// a thread of another interpreter would then wait for a lock that it holds itself.
+/// PyO3 uses this conversion for the results of methods. There PyO3 knows that the thread is attached to an
+/// interpreter, and `attach` uses this interpreter. Elsewhere `attach` would request the lock of the main interpreter.
+/// On Python 3.9 to 3.11 a thread of another interpreter would then wait for a lock that it holds itself.
 impl From<Failure> for PyErr {
     fn from(failure: Failure) -> Self {
         Python::attach(|py| failure.exception(py))
@@ -57,7 +57,7 @@ impl From<Failure> for PyErr {
 /// The result of a method.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
-/// The exception of an error, with the same message; the fields of the error become attributes.
+/// The exception for an error, with the same message. The fields of the error become its attributes.
 pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
     build(py, error).map_or_else(|problem| problem, PyErr::from_value)
 }

@@ -27,7 +27,7 @@ impl FromPyObject<'_, '_> for Seconds {
         if seconds.is_nan() {
             return Err(PyValueError::new_err("expected seconds, found nan"));
         }
-        // A negative time to live means expired, as zero does.
+        // A negative time to live means already expired, as zero does.
         Ok(Self(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)))
     }
 }
@@ -46,7 +46,7 @@ pub(crate) fn expiry(ttl: Option<Seconds>, expires_at: Option<f64>) -> PyResult<
     }
 }
 
-/// Later than the latest expiry that the engine stores, and still representable by the clock of every system.
+/// A time since 1970 that is later than the latest expiry that the engine stores, and that every system can represent.
 const FAR: Duration = Duration::from_secs(600 * 366 * 24 * 60 * 60);
 
 /// Refuses a value that would become stale only after it has expired.

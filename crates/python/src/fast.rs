@@ -1,9 +1,9 @@
 //! The most frequently called methods, with the calling convention that does not put the arguments into a tuple.
 //!
-//! Python has had that convention since 3.7, and it is part of the stable interface since 3.10. In a wheel that also
-//! runs on 3.9, PyO3 does not use it, which costs a third of the time of a `get`. So these methods are covered here by
-//! methods of the same name. A cover passes every call that it does not understand, above all one with a wrong
-//! argument, to the method below, which knows all arguments and all messages.
+//! Python has had this convention since 3.7, but only since 3.10 has it been part of the stable ABI. In a wheel that
+//! also runs on 3.9, PyO3 does not use it, which costs a third of the time of a `get`. So this module covers these
+//! methods with methods of the same name. If a cover does not understand a call, for example because of a wrong
+//! argument, it passes the call to the covered method, which handles all arguments and reports all errors.
 #![allow(unsafe_code, reason = "Python calls the covers, and PyO3 has no safe way to define them")]
 
 use crate::bytes::Lent;
@@ -21,11 +21,11 @@ use std::ffi::{CString, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::{mem, ptr, slice};
 
-/// `METH_FASTCALL`, which PyO3 does not declare for Python 3.9, where it has the same value and meaning.
+/// `METH_FASTCALL`. PyO3 does not declare it for Python 3.9, where it has the same value and meaning.
 const METH_FASTCALL: c_int = 0x0080;
 
-/// A method with that convention. It gets the object, the arguments, the number of positional ones, and the names of
-/// the others.
+/// A method with this convention. It gets the object, the arguments, the number of positional arguments, and the names
+/// of the others.
 type Function = unsafe extern "C" fn(
     *mut ffi::PyObject,
     *const *mut ffi::PyObject,
@@ -118,7 +118,7 @@ impl Cover for FarGet {
         &COVERED
     }
 
-    /// Only a hit in the near tier ends here.
+    /// Answers only hits in the near tier.
     fn call<'py>(far: &Self::Of, given: Given<'_, 'py>) -> Option<PyResult<Bound<'py, PyAny>>> {
         let py = given.py;
         let [key, _] = given.bind(2, || [intern!(py, "key"), intern!(py, "default")])?;
@@ -174,7 +174,7 @@ impl<'a, 'py> Given<'a, 'py> {
     }
 
     /// The arguments in the order of `known`, of which the first `most_unnamed` may be positional. `None` if there are
-    /// others, or one is given twice.
+    /// other arguments, or one is given twice.
     #[inline(always)]
     fn bind<'k, const N: usize>(
         &self,
@@ -195,7 +195,8 @@ impl<'a, 'py> Given<'a, 'py> {
         if let Some(names) = self.names {
             let known = known();
             for (at, name) in names.iter_borrowed().enumerate() {
-                // Python interns the names in a program's text. The covered method compares other strings.
+                // Python interns names that stand in a program's text, so comparing identities suffices. The covered
+                // method handles other strings.
                 let place = known.iter().position(|known| known.is(name))?;
                 if bound[place].replace(self.value(unnamed + at)).is_some() {
                     return None;
@@ -219,7 +220,7 @@ impl<'a, 'py> Given<'a, 'py> {
     }
 }
 
-/// Puts a cover over the method of the same name, with the same signature and documentation.
+/// Replaces a method of a class by its cover, with the same signature and documentation.
 fn cover<M: Cover>(class: &Bound<'_, PyType>) -> PyResult<()> {
     let py = class.py();
     let covered = class.getattr(M::NAME)?;
@@ -239,7 +240,7 @@ fn cover<M: Cover>(class: &Bound<'_, PyType>) -> PyResult<()> {
     let method = unsafe { ffi::PyDescr_NewMethod(class.as_type_ptr(), definition) };
     // SAFETY: a new reference, or null with an exception set.
     let method = unsafe { Bound::from_owned_ptr_or_err(py, method) }?;
-    // If the module is created a second time, this is set already, to the same method.
+    // If the module is created a second time, this is already set to the same method.
     let _ = M::covered().set(py, covered.unbind());
     class.setattr(M::NAME, method)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// A greenlet that calls the cache.
 pub(crate) struct Greenlet<'py> {
-    /// The owner of its claims.
+    /// The owner of the greenlet's claims.
     pub(crate) task: kennel::Task,
     sleep: Bound<'py, PyAny>,
 }

@@ -2,7 +2,7 @@
 
 use kennel::{Item, ItemId, Stamp};
 
-/// Identifies one write of a key among all files: stamp and lineage.
+/// Identifies one write of a key among the writes to all files: the stamp and the lineage.
 pub(crate) type Id = (u64, u64);
 
 pub(crate) fn id_of(item: &Item) -> Id {

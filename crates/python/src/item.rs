@@ -7,10 +7,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::sync::{Mutex, PoisonError};
 
-/// Says that a key still has the value that the caller holds.
+/// The answer of ``get_if_changed`` if the key still has the value that the caller holds.
 #[pyclass(module = "kennel", frozen, get_all)]
 pub(crate) struct Unchanged {
-    /// Whether the value is stale: its soft expiry has passed, or it was invalidated softly.
+    /// Whether the value is stale: its ``stale`` time has passed, or it was invalidated with ``soft=True``.
     pub is_stale: bool,
 }
 
@@ -21,18 +21,18 @@ pub(crate) struct Item {
     pub(crate) value: Py<PyBytes>,
     /// The number that the caller stored with the value.
     flags: u32,
-    /// The stamp for ``compare_and_swap``. Each write of the key gives it another one.
+    /// The stamp for ``compare_and_swap``. Each write of the key gives its value another stamp.
     stamp: u64,
-    /// Identifies the write that stored the value, among all files: for ``get_if_changed``.
+    /// The id of the write that stored the value, for ``get_if_changed``. No write to any file has the same id.
     pub(crate) id: Id,
     /// When the item expires, in seconds since 1970; None if it does not.
     expires: Option<f64>,
     /// When the item becomes stale, in seconds since 1970; None if it does not.
     soft_expires: Option<f64>,
-    /// When the item was created, in seconds since 1970. This is known of items that ``get_or_create`` or one of its
-    /// variants created, and of items with flags, with a soft expiry, or in a namespace; None for others.
+    /// When the item was created, in seconds since 1970. This is known for items that ``get_or_create`` or one of its
+    /// variants created, and for items with flags, with a ``stale`` time, or in a namespace; None for others.
     created: Option<f64>,
-    /// Whether the item is stale: its soft expiry has passed, or it was invalidated softly.
+    /// Whether the item is stale: its ``stale`` time has passed, or it was invalidated with ``soft=True``.
     is_stale: bool,
 }
 
@@ -41,7 +41,7 @@ impl Item {
         Ok(Self::with(copied(py, &item.value)?.unbind(), item))
     }
 
-    /// The item with its value as Python has it already.
+    /// The item with a value that is already a Python object.
     pub(crate) fn with(value: Py<PyBytes>, item: &kennel::Item) -> Self {
         Self {
             value,
@@ -55,7 +55,7 @@ impl Item {
         }
     }
 
-    /// The same item for another object, with the same value.
+    /// A copy of the item for another Python object. Both share the value.
     pub(crate) fn again(&self, py: Python<'_>) -> Self {
         let Self { ref value, flags, stamp, id, expires, soft_expires, created, is_stale } = *self;
         Self { value: value.clone_ref(py), flags, stamp, id, expires, soft_expires, created, is_stale }
@@ -75,8 +75,9 @@ impl Keys {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        // The interpreter's lock is kept, so this mutex is free: no other thread holds it, and in a forked child no
-        // thread of the parent does. The engine waits a few milliseconds at most, for a bucket that is being changed.
+        // This thread keeps the interpreter's lock, so this mutex is free: no other thread holds it, and in a forked
+        // child no thread of the parent held it. The engine waits at most a few milliseconds, for a bucket that is
+        // being changed.
         let key = self.keys.lock().unwrap_or_else(PoisonError::into_inner).next();
         key.map(|key| PyBytes::new(py, &key))
     }

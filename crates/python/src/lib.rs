@@ -1,7 +1,7 @@
 //! `kennel._kennel`: the part of the Python package `kennel` that is Rust.
 //!
-//! It contains what calls the engine: the cache, its statistics, claims. Everything else is in `python/kennel`. The
-//! interpreter's lock is released during every write, every wait, and the copying of large values.
+//! It contains everything that calls the engine: the cache, its statistics, claims. Everything else is in
+//! `python/kennel`. The interpreter's lock is released during every wait, most writes, and the copying of large values.
 
 mod bytes;
 mod cache;
@@ -30,8 +30,8 @@ mod waits;
 
 use pyo3::prelude::*;
 
-/// The engine of the package `kennel`. It relies on the interpreter's lock (GIL): a free-threaded interpreter turns the
-/// lock on again when it imports this module.
+/// The compiled part of the package `kennel`. It relies on the interpreter's lock (GIL). A free-threaded interpreter
+/// turns this lock on when it imports the module.
 #[pymodule(gil_used = true)]
 mod _kennel {
     use pyo3::prelude::*;

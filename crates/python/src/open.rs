@@ -1,7 +1,7 @@
 //! A value that exists until it is closed, and that cannot be closed while a call uses it.
 //!
 //! PyO3 has such a cell, too, but counts borrows with two locked instructions per call. While the processor executes
-//! one, it does not begin to load the data of the next call. That cost a tenth of a `get`.
+//! such an instruction, it does not begin to load the data of the next call. This took a tenth of the time of a `get`.
 #![allow(unsafe_code, reason = "the interpreter's lock protects the value, so no other lock is needed")]
 
 use pyo3::Python;
@@ -12,15 +12,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// A value, or nothing once it is closed.
 ///
 /// *A thread changes the value only while it holds the interpreter's lock and no call uses the value.* So a thread may
-/// [look](Self::look) at the value while it holds that lock, and a thread that [uses](Self::enter) the value may
-/// release the lock meanwhile.
+/// [look](Self::look) at the value while it holds the interpreter's lock, and a thread that [uses](Self::enter) the
+/// value may release this lock meanwhile.
 pub(crate) struct UntilClosed<T> {
     value: UnsafeCell<Option<T>>,
     users: AtomicUsize,
 }
 
-// SAFETY: threads share `&T`, and the thread that closes takes a `T` that another thread created. The documentation of
-// the type says why a change and a use never coincide.
+// SAFETY: threads share `&T`, and a thread that closes the cell takes a `T` that another thread may have created. The
+// documentation of the type says why a change and a use never coincide.
 unsafe impl<T: Send + Sync> Sync for UntilClosed<T> {}
 
 impl<T> UntilClosed<T> {
@@ -53,20 +53,20 @@ impl<T> UntilClosed<T> {
         unsafe { self.look(py) }.is_none()
     }
 
-    /// Takes the value out of a cell that nobody shares.
+    /// Takes the value out of a cell to which nothing else refers.
     pub(crate) fn take(&mut self) -> Option<T> {
         self.value.get_mut().take()
     }
 
-    /// Closes the cell and returns the value, which may be dropped without the interpreter's lock. An error if a call
-    /// uses the value.
+    /// Closes the cell and returns the value, which may be dropped without the interpreter's lock. Returns an error if
+    /// a call uses the value.
     pub(crate) fn close(&self, _: Python<'_>) -> Result<Option<T>, InUse> {
         // Pairs with the release at the end of a use, which may happen without the interpreter's lock.
         if self.users.load(Ordering::Acquire) != 0 {
             return Err(InUse);
         }
-        // SAFETY: this thread holds the interpreter's lock, and no call uses the value. A thread that only looks at it
-        // holds that lock, so it is not another thread; and nothing here looks at it.
+        // SAFETY: this thread holds the interpreter's lock, and no call uses the value. No other thread looks at the
+        // value, because it would hold the interpreter's lock; and this thread does not look at it here.
         Ok(unsafe { (*self.value.get()).take() })
     }
 }
@@ -74,7 +74,7 @@ impl<T> UntilClosed<T> {
 /// The error of closing a value that is in use.
 pub(crate) struct InUse;
 
-/// A use of the value, until this is dropped.
+/// A use of the value, which ends when this is dropped.
 pub(crate) struct Use<'a, T> {
     value: &'a T,
     users: &'a AtomicUsize,

@@ -48,7 +48,7 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// Reads the options from a dictionary. One that is `None` keeps its default.
+    /// Reads the options from a dictionary. An option that is `None` keeps its default.
     pub(crate) fn from_dict(given: &Bound<'_, PyDict>) -> Outcome<Self> {
         let mut opening = Self { options: Options::new(), read_only: false, create: true };
         for (name, value) in given {
@@ -68,7 +68,7 @@ impl Opening {
         Ok(())
     }
 
-    /// The engine's options, for a file that is created if it is missing, and is written.
+    /// The engine's options alone, for a caller that creates the file if it is missing and opens it for writing.
     pub(crate) fn into_options(self) -> Options {
         self.options
     }
@@ -90,8 +90,8 @@ pub(crate) struct Given<'a, 'py> {
 }
 
 impl<'a, 'py> Given<'a, 'py> {
-    /// Converts the value. Another type than the expected one is a `TypeError`; an invalid value of that type is a
-    /// `BadOption`.
+    /// Converts the value. The error is a `TypeError` if the value does not have the expected type, and a `BadOption`
+    /// if it has the type but is invalid.
     pub(crate) fn is<T: FromPyObject<'a, 'py, Error = PyErr>>(&self, expected: &str) -> Outcome<T> {
         self.value.extract().map_err(|error: PyErr| {
             let found = self.value.repr().map_or_else(|_| "something else".to_owned(), |repr| repr.to_string());
@@ -142,7 +142,7 @@ fn bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     let bytes = number.parse::<f64>().ok()? * factor;
-    // Up to this number a float is exact, and no file is larger.
+    // Below this number a float is exact, and no file is larger.
     (bytes < (1u64 << 53) as f64).then_some(bytes as u64)
 }
 
@@ -150,17 +150,17 @@ pub(crate) fn bad(option: &'static str, given: &str, expected: &str) -> Error {
     Error::BadOption { option, given: given.to_owned(), expected: expected.to_owned() }
 }
 
-/// The path of this user's cache file, which is used if a program names no path.
+/// Returns the path of this user's cache file, which is used if a program names no path.
 #[pyfunction]
 pub(crate) fn default_path(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     paths::path(py, &kennel::default_path())
 }
 
-/// Removes a cache file and its lock files. Processes that have it open read only misses from then on, and their writes
-/// raise NotFound until the file is created again.
+/// Removes a cache file and its lock files. In processes that have the file open, all reads then miss, and writes raise
+/// :class:`kennel.NotFound` until the file is created again.
 ///
 /// :param path: the cache file.
-/// :param trust: remove the file even if it belongs to another user, or other users can write it; default False.
+/// :param trust: remove the file even if it belongs to another user, or if other users can write to it; default False.
 #[pyfunction]
 #[pyo3(signature = (path, *, trust = false))]
 pub(crate) fn destroy(py: Python<'_>, path: PathBuf, trust: bool) -> Outcome<()> {

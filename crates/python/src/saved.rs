@@ -10,13 +10,13 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
 
-/// A file object of Python. Its methods run Python code, so the interpreter's lock is held meanwhile.
+/// A file object of Python. Its methods run Python code, so this thread holds the interpreter's lock all the time.
 struct FileObject<'a, 'py>(&'a Bound<'py, PyAny>);
 
 impl Write for FileObject<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.0.call_method1("write", (PyBytes::new(self.0.py(), bytes),))?;
-        // A raw file may write less; None means that it would block.
+        // A raw file may write fewer bytes. None means that the call would block.
         match written.extract::<Option<usize>>()? {
             Some(written) => Ok(written.min(bytes.len())),
             None => Err(io::ErrorKind::WouldBlock.into()),
@@ -43,12 +43,12 @@ impl Read for FileObject<'_, '_> {
     }
 }
 
-/// A path, if it is none of the objects that have a method of this name.
+/// The path, or `None` for a file object, which has a method with this name.
 fn path_of(file: &Bound<'_, PyAny>, method: &str) -> PyResult<Option<PathBuf>> {
     if !file.is_instance_of::<PyString>() && file.hasattr(method)? { Ok(None) } else { file.extract().map(Some) }
 }
 
-/// Writes all items, or those of a choice, to a path or a file object; returns their number.
+/// Writes the chosen items to a path or a file object. Returns their number.
 pub(crate) fn write_items(cache: &kennel::Cache, choice: &Choice, file: &Bound<'_, PyAny>) -> Outcome<u64> {
     if let Some(name) = &choice.namespace
         && !cache.namespaces().contains(name)
@@ -62,7 +62,7 @@ pub(crate) fn write_items(cache: &kennel::Cache, choice: &Choice, file: &Bound<'
     Ok(written.map_err(PyErr::from)?.items)
 }
 
-/// Stores the items of a stream, from a path or a file object; returns a `kennel.Loaded`.
+/// Stores the items of a stream from a path or a file object. Returns a `kennel.Loaded`.
 pub(crate) fn read_items<'py>(
     cache: &kennel::Cache,
     how: &FillOptions,

@@ -15,19 +15,19 @@ macro_rules! life {
             creates a new value, and all others continue to use this one. At most ``ttl``.\n\
         :param expires_at: the time at which the value expires, in seconds since 1970, instead of ``ttl``.\n\
         :param flags: a number from 0 to 2**32 - 1 that is stored with the value; default 0.\n\
-        :param as_of: a :class:`kennel.Moment`: nothing is stored if the key's namespace or the cache was invalidated \
-            since, or a tag of the value. Then ``set`` returns 0.\n\
+        :param as_of: a :class:`kennel.Moment`: nothing is stored if the cache, the key's namespace or a tag of the \
+            value was invalidated after this moment. ``set`` then returns 0.\n\
         :param tags: the names of tags, at most :data:`kennel.MAX_TAGS`: :meth:`invalidate_tags` with one of them \
             invalidates the value."
     };
 }
 pub(crate) use life;
 
-/// A moment of a cache or a namespace, which ``moment`` returns. It is of use for ``as_of`` only.
+/// A moment of a cache or a namespace, which ``moment`` returns. Its only use is the option ``as_of``.
 #[pyclass(module = "kennel", frozen)]
 pub(crate) struct Moment(pub(crate) kennel::Moment);
 
-/// The options of a write. Times that are not given are the defaults of the namespace.
+/// The options of a write. For times that are not given, the defaults of the namespace apply.
 pub(crate) fn how(
     ttl: Option<Seconds>,
     stale: Option<Seconds>,

@@ -24,7 +24,7 @@ use std::time::Duration;
 #[pyclass(module = "kennel._kennel", subclass, weakref, frozen)]
 pub(crate) struct Space(UntilClosed<Handles>);
 
-/// The outcome of a swap: the new stamp, None without a value, or False.
+/// The outcome of a swap for Python: the new stamp; None if the key has no value; or False if it has another stamp.
 fn swapped(py: Python<'_>, outcome: Swap) -> Outcome<Bound<'_, PyAny>> {
     Ok(match outcome {
         Swap::Stored(stamp) => stamp.0.into_pyobject(py).map_err(PyErr::from)?.into_any(),
@@ -76,7 +76,8 @@ impl Space {
         self.0.is_closed(py)
     }
 
-    /// Closes the handle. Every later use of it raises ValueError.
+    /// Closes the cache or the namespace. Every later use of it raises ValueError. Raises RuntimeError if another
+    /// thread is using it.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let in_use = |_| PyRuntimeError::new_err("another thread is using the cache: close it later");
         let handles = self.0.close(py).map_err(in_use)?;
@@ -84,8 +85,8 @@ impl Space {
         Ok(())
     }
 
-    /// A handle with the same keys for the thread of an event loop. If the stripe is locked, a write raises Busy
-    /// instead of waiting.
+    /// Returns a handle with the same keys for the thread of an event loop. If the stripe is locked, a write through
+    /// this handle raises Busy instead of waiting.
     fn _nonblocking(&self, py: Python<'_>) -> PyResult<Self> {
         Ok(Self::new(self.cache(py)?.with_lock_wait(Duration::ZERO)))
     }
@@ -125,9 +126,9 @@ impl Space {
         Ok(item.map(|item| Item::new(py, &item)).transpose()?)
     }
 
-    /// Returns the value of a key unless it is still the one that the caller holds. Returns a
-    /// :class:`kennel.Unchanged` if it is, a :class:`kennel.Item` if the key has another value, and None if it has
-    /// none. The look copies nothing of an unchanged value, and is as true as a ``get``.
+    /// Returns the value of a key unless the caller already holds it. Returns a :class:`kennel.Unchanged` if the key
+    /// still has the value that the caller holds, a :class:`kennel.Item` if it has another value, and None if it has
+    /// none. The answer is as current as that of ``get``, but an unchanged value is not copied.
     ///
     /// :param id: the :attr:`kennel.Item.id` of the value that the caller holds.
     fn get_if_changed<'py>(&self, py: Python<'py>, key: Lent<'_, 'py>, id: Id) -> Outcome<Option<Bound<'py, PyAny>>> {
@@ -142,16 +143,17 @@ impl Space {
         })
     }
 
-    /// Returns whether the key still has the value that the caller holds, and the value is not stale. Only then the
-    /// look counts, as a hit, so that a caller can go on to ``get_or_create``.
+    /// Returns whether the key still has the value that the caller holds, and the value is not stale. If so, this
+    /// counts as a hit. Otherwise it counts as nothing, because the caller usually calls ``get_or_create`` next, which
+    /// counts.
     ///
     /// :param id: the :attr:`kennel.Item.id` of the value that the caller holds.
     fn is_fresh(&self, py: Python<'_>, key: Lent<'_, '_>, id: Id) -> PyResult<bool> {
         Ok(self.cache(py)?.is_fresh(key, item_id(id)))
     }
 
-    /// Copies the value of a key to the start of a writable buffer. Returns its length in bytes, or None if the key has
-    /// no value.
+    /// Copies the value of a key to the start of a writable buffer. Returns the length of the value in bytes, or None
+    /// if the key has no value.
     ///
     /// :param buffer: a writable buffer, such as a ``bytearray``. If it is too small,
     ///     :class:`kennel.BufferTooSmall` is raised.
@@ -193,16 +195,16 @@ impl Space {
         Ok(list)
     }
 
-    /// Removes a key and returns what it had, a :class:`kennel.Item`, or None if it had no value. Of several callers
-    /// that take one value, exactly one gets it.
+    /// Removes a key and returns its value, a :class:`kennel.Item`, or None if the key had no value. If several callers
+    /// take the same value, exactly one of them gets it.
     fn take(&self, py: Python<'_>, key: Bytes<'_>) -> Outcome<Option<Item>> {
         let (cache, key) = (self.cache(py)?, key.as_ref());
         let taken = py.detach(|| cache.take(key))?;
         Ok(taken.map(|item| Item::new(py, &item)).transpose()?)
     }
 
-    /// Changes when a key expires, as ``touch`` does, and returns its value, a :class:`kennel.Item`, or None if it has
-    /// none.
+    /// Changes when the value of a key expires, as ``touch`` does, and returns the value, a :class:`kennel.Item`, or
+    /// None if the key has none.
     ///
     /// :param ttl: seconds, or a ``timedelta``, from now until the value expires.
     /// :param expires_at: the time at which the value expires, in seconds since 1970, instead of ``ttl``.
@@ -238,8 +240,9 @@ impl Space {
         self.store(py, key.as_ref(), value.as_ref(), &with(how(ttl, stale, expires_at, flags), as_of, tags)?)
     }
 
-    /// Returns the present moment, for a value that is computed first and stored later with ``as_of``: what was invalidated
-    /// in between does not come to life. ``get_or_create`` does so by itself.
+    /// Returns the present moment, a :class:`kennel.Moment`. Take it before you compute a value, and give it as
+    /// ``as_of`` when you store the value: the value is then not stored if it was invalidated in between.
+    /// ``get_or_create`` does this by itself.
     fn moment(&self, py: Python<'_>) -> Outcome<Moment> {
         let cache = self.cache(py)?;
         Ok(Moment(py.detach(|| cache.moment())?))
@@ -315,8 +318,9 @@ impl Space {
         swapped(py, py.detach(|| cache.compare_and_swap(key, stamp, value, &how))?)
     }
 
-    /// Replaces the value of a key only if it has this stamp, and nothing else: the item keeps its expiry, its flags, and its
-    /// tags with their age. Returns what ``compare_and_swap`` returns.
+    /// Replaces the value of a key only if the current value has this stamp. The item keeps its expiry, its flags and
+    /// its tags, and invalidations of these tags count from the same time as before. Returns what ``compare_and_swap``
+    /// returns.
     ///
     /// :param stamp: the stamp from :attr:`kennel.Item.stamp`, or from the call that stored the value.
     fn swap_value<'py>(
@@ -330,8 +334,10 @@ impl Space {
         swapped(py, py.detach(|| cache.swap_value(key, Stamp(stamp), value))?)
     }
 
-    /// Moves an item to another key, with its expiry, its flags, and its tags with their age. Returns whether there was one.
-    /// What the other key had is replaced. For a moment both keys have the value.
+    /// Moves an item to another key, with its expiry, its flags and its tags. Returns whether there was an item. An
+    /// item that the other key had is replaced. For a moment both keys have the value.
+    ///
+    /// :param to: the other key.
     fn rename(&self, py: Python<'_>, key: Bytes<'_>, to: Bytes<'_>) -> Outcome<bool> {
         let (cache, key, to) = (self.cache(py)?, key.as_ref(), to.as_ref());
         Ok(py.detach(|| cache.rename(key, to))?)
@@ -342,9 +348,9 @@ impl Space {
     ///
     /// :param delta: the number to add, from 0 to 2**64 - 1; default 1. A sum above 2**64 - 1 raises
     ///     :class:`kennel.Overflow`.
-    /// :param initial: what is stored, and returned, if the key has no value. ``delta`` is not added to it.
-    /// :param ttl: when such a first number expires; a number that is there keeps its expiry.
-    /// :param tags: the tags of such a first number; a number that is there keeps its tags.
+    /// :param initial: the number to store and return if the key has no value. ``delta`` is not added to it.
+    /// :param ttl: seconds, or a ``timedelta``, until an initial number expires. An existing number keeps its expiry.
+    /// :param tags: the tags of an initial number. An existing number keeps its tags.
     #[pyo3(signature = (key, delta = 1, *, initial = None, ttl = None, tags = None))]
     fn incr(
         &self,
@@ -451,10 +457,10 @@ impl Space {
     }
 
     /// Returns an iterator over the keys, in no particular order. It is not a snapshot: keys that are stored or removed
-    /// meanwhile may or may not appear. A namespace yields its own keys. A cache yields all keys of the file; those of
-    /// namespaces have their stored form, which is the name of the namespace, a zero byte, and the key.
+    /// during the iteration may or may not appear. A namespace yields its own keys. A cache yields all keys of the
+    /// file; keys of namespaces have their stored form, which is the name of the namespace, a zero byte, and the key.
     ///
-    /// :param prefix: yield only the keys that begin with this. The whole file is searched nevertheless. By default all
+    /// :param prefix: yield only the keys that begin with this; the whole file is searched all the same. By default all
     ///     keys are yielded.
     #[pyo3(signature = (prefix = None))]
     fn keys(&self, py: Python<'_>, prefix: Option<Bytes<'_>>) -> PyResult<Keys> {
@@ -472,11 +478,11 @@ impl Space {
         Ok(Entries::new(self.cache(py)?.entries()))
     }
 
-    /// Returns the items in some randomly chosen buckets, without their values, and the share of all buckets that were
-    /// read. A number counted in the sample, divided by the share, estimates that of the whole file. Nothing is locked,
-    /// counted, or marked as read.
+    /// Reads some randomly chosen buckets. Returns the share of all buckets that was read, and a list of the items in
+    /// them, each a :class:`kennel.Entry`, without their values. A number that is counted in the sample, divided by the
+    /// share, estimates that number for the whole file. Nothing is locked, counted, or marked as read.
     ///
-    /// :param buckets: how many buckets to read. 4096 buckets of a full cache have some 13 000 items.
+    /// :param buckets: how many buckets to read; default 4096. So many buckets of a full cache have some 13 000 items.
     #[pyo3(signature = (buckets = 4096))]
     fn sample<'py>(&self, py: Python<'py>, buckets: u64) -> PyResult<(f64, Vec<Bound<'py, PyAny>>)> {
         let (cache, mut entries) = (self.cache(py)?, Vec::new());
@@ -500,8 +506,8 @@ impl Space {
         Ok(py.detach(|| cache.invalidate(invalidation(soft)))?)
     }
 
-    /// Invalidates all values of the file that bear one of these tags, in all namespaces, immediately and for every process.
-    /// A value whose creation has begun is covered, even if its creator names the tag only at the end.
+    /// Invalidates all values of the file that bear one of these tags, in all namespaces, immediately and for every
+    /// process. This includes a value whose creation has begun, even if its creator names the tag only at the end.
     ///
     /// :param tags: the names of tags.
     /// :param soft: make the values stale instead of removing them, so that each is used until a new one has been
@@ -512,13 +518,14 @@ impl Space {
         Ok(py.detach(|| cache.invalidate_tags(&names, invalidation(soft)))?)
     }
 
-    /// Returns whether a caller in any process currently creates or locks a key.
+    /// Returns whether a caller in any process is currently creating the value of a key, or holds its lock.
     fn is_claimed(&self, py: Python<'_>, key: Bytes<'_>) -> PyResult<bool> {
         Ok(self.cache(py)?.is_claimed(&key))
     }
 
-    /// Looks up a key. If its value must be created, exactly one caller across all threads and processes gets the right
-    /// to do so, a :class:`kennel.Claim`. ``get_or_create`` is built on this method. Returns a :class:`kennel.Lookup`.
+    /// Looks up a key, and returns a :class:`kennel.Lookup`. If the value must be created, exactly one caller across
+    /// all threads and processes gets the right to create it, a :class:`kennel.Claim`. ``get_or_create`` is built on
+    /// this method.
     ///
     /// :param ttl: time to live: seconds, or a ``timedelta``, until the created value expires. The default is that of
     ///     the namespace; without one the value does not expire.
@@ -526,24 +533,29 @@ impl Space {
     /// :param absence_ttl: how many seconds to remember that the key has no value. By default this is not remembered.
     /// :param wait: how many seconds to wait for another caller's creation before :class:`kennel.TimedOut` is raised;
     ///     ``None`` waits without limit, 0 does not wait. Default 30.
-    /// :param unprotected: give the right to create the value to this caller, too, when its ``wait`` is over, instead
-    ///     of raising an error. ``stats().counters.unprotected`` counts this. Default False.
-    /// :param claim_max_age: how many seconds the claim excludes other callers. After that one of them may create the
+    /// :param unprotected: when ``wait`` is over, give this caller the right to create the value, too, instead of
+    ///     raising an error. ``stats().counters.unprotected`` counts this. Default False.
+    /// :param claim_max_age: how many seconds the claim excludes other callers. After that, one of them may create the
     ///     value, even if the first creator is still running. Default 300.
-    /// :param early_refresh: create a new value before the current one is stale, or expires, with a probability that
-    ///     rises towards that moment. 1.0 is a good factor; a larger one refreshes earlier. By default there is no
-    ///     early refresh.
+    /// :param early_refresh: give the right to create a new value before the current one becomes stale or expires, with
+    ///     a probability that rises as that moment approaches. 1.0 is a good factor; a larger one refreshes earlier. By
+    ///     default there is no early refresh.
     /// :param flags: a number from 0 to 2**32 - 1 that is stored with the value; default 0.
-    /// :param task: the owner of the claim, a :class:`kennel.Task`; by default the calling thread, or the greenlet.
+    /// :param task: the owner of the claim, a :class:`kennel.Task`; by default the calling thread or greenlet.
     /// :param nonblocking: raise :class:`kennel.Busy` instead of waiting for the lock of the stripe; default False.
     /// :param or_uncached: if the cache fails, give the right to create the value without storing it, instead of
     ///     raising an error: see :attr:`kennel.Claim.uncached`. Default False.
-    /// :param on_error: ``stale``: :meth:`kennel.Claim.fail` returns the stale value, if there is one; ``raise`` (default).
-    /// :param retry_after: after ``fail`` nobody creates the value for some seconds: the first pause, and the longest.
-    /// :param share_failure: raise :class:`kennel.FailedElsewhere` if the creation fails for which this caller waits.
-    /// :param resilient: all three, with pauses of 1 to 30 seconds, and ``or_uncached``.
-    /// :param tags: the names of tags of the created value, or of the remembered absence, at most
-    ///     :data:`kennel.MAX_TAGS`. :meth:`kennel.Claim.store` may add others.
+    /// :param on_error: what :meth:`kennel.Claim.fail` returns: with ``raise`` (default), None; with ``stale``, the
+    ///     stale value, if there is one.
+    /// :param retry_after: how many seconds the key rests after :meth:`kennel.Claim.fail`, so that no process creates
+    ///     its value: two numbers, the first pause, which doubles with each failure in a row, and the longest. By
+    ///     default there is no pause.
+    /// :param share_failure: raise :class:`kennel.FailedElsewhere` if the creation for which this caller waits fails.
+    ///     Default False.
+    /// :param resilient: all of ``on_error="stale"``, ``retry_after=(1, 30)``, ``share_failure`` and ``or_uncached``.
+    ///     Default False.
+    /// :param tags: the names of the tags of the created value, or of the remembered absence, at most
+    ///     :data:`kennel.MAX_TAGS`. :meth:`kennel.Claim.store` can add others.
     #[pyo3(
         signature = (key, **how),
         text_signature = "($self, key, *, ttl=None, stale=None, absence_ttl=None, wait=30.0, unprotected=False, \
@@ -558,7 +570,8 @@ impl Space {
         Lookup::find(py, cache, &key, &how, used.cache.lock_wait())
     }
 
-    /// Begins a ``claim`` with the same parameters for a coroutine, which asks for the answer until there is one.
+    /// Begins a ``claim`` with the same parameters for a coroutine, which polls the returned request until there is an
+    /// answer.
     #[pyo3(signature = (key, **how))]
     fn _request(&self, py: Python<'_>, key: Bytes<'_>, how: Option<&Bound<'_, PyDict>>) -> Outcome<ClaimRequest> {
         let how = CreateHow::take(py, how)?;
@@ -566,16 +579,16 @@ impl Space {
     }
 
     /// Returns the lock of a key, a :class:`kennel.Lock`, for use in a ``with`` block or with ``acquire``. It excludes
-    /// all other threads and processes that lock the same key.
+    /// all other threads and processes that lock the same key or create its value. This call does not take the lock.
     ///
     /// :param wait: how many seconds to wait for the lock before :class:`kennel.TimedOut` is raised; ``None`` waits
     ///     without limit, 0 does not wait. Default 30.
-    /// :param max_age: how many seconds the lock excludes other callers. After that another caller may take it over,
+    /// :param max_age: how many seconds the lock excludes other callers. After that, another caller may take it over,
     ///     even if its owner is still running. By default there is no limit.
     /// :param unprotected: if all claims of the key's stripe are held, take the lock without protection instead of
     ///     waiting. ``stats().counters.unprotected`` counts this. Default False.
-    /// :param handover: another thread may release the lock. This thread therefore waits for a lock that it holds
-    ///     itself, where it would otherwise get :class:`kennel.OwnClaim`. Default False.
+    /// :param handover: whether another thread may release the lock. With True, a thread that already holds the lock
+    ///     waits for it; with False (default), :class:`kennel.OwnClaim` is raised.
     #[pyo3(
         signature = (key, *, wait = DEFAULT_WAIT, max_age = None, unprotected = false, handover = false),
         text_signature = "($self, key, *, wait=30.0, max_age=None, unprotected=False, handover=False)"

@@ -9,13 +9,13 @@ use kennel_stream::Loaded;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyModule};
 
-/// Creates an instance of a dataclass. An error if the fields are not exactly those of the class.
+/// Creates an instance of a dataclass. Returns an error if the fields are not exactly those of the class.
 fn instance<'py>(py: Python<'py>, class: &str, fields: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
     PyModule::import(py, "kennel._stats")?.getattr(class)?.call((), Some(fields))
 }
 
-/// Creates an instance of a dataclass from the listed fields of a struct, which have the same names, and from further
-/// ones.
+/// Creates an instance of a dataclass from the listed fields of a struct, which have the same names in both, and from
+/// further values.
 macro_rules! instance {
     ($py:expr, $class:ident, $given:expr, [$($field:ident),*] $(, $name:ident = $value:expr)*) => {{
         let fields = PyDict::new($py);
@@ -153,8 +153,11 @@ pub(crate) fn loaded<'py>(py: Python<'py>, loaded: &Loaded) -> PyResult<Bound<'p
     )
 }
 
-/// How many bytes of a cache's capacity an item takes, from the lengths of its key and its value in bytes and the number
-/// of its tags.
+/// Returns how many bytes of a cache's capacity an item takes.
+///
+/// :param key_len: the length of the key in bytes.
+/// :param value_len: the length of the value in bytes.
+/// :param tags: the number of tags; default 0.
 #[pyfunction]
 #[pyo3(signature = (key_len, value_len, tags=0))]
 pub(crate) fn record_size(key_len: usize, value_len: usize, tags: usize) -> u64 {

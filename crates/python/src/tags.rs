@@ -8,7 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use std::collections::HashSet;
 
-/// The names of tags, as bytes, from any iterable of them. A single name is refused: its letters would be tags.
+/// The names of tags as bytes, from any iterable of names. A single name is refused, because its letters would become
+/// tags.
 pub(crate) struct Tags<'py>(Vec<Bytes<'py>>);
 
 impl<'py> FromPyObject<'_, 'py> for Tags<'py> {
@@ -40,7 +41,8 @@ fn is_sequence(given: Borrowed<'_, '_, PyAny>) -> bool {
 }
 
 impl<'py> Tags<'py> {
-    /// The tags of a list or a tuple; `None` for anything else. Only these two are the same when they are read again.
+    /// The tags of a list or a tuple; `None` for anything else. The covered method may have to read them again, which
+    /// other iterables may not allow.
     pub(crate) fn of_sequence(given: Borrowed<'_, 'py, PyAny>) -> Option<Self> {
         if is_sequence(given) { given.extract().ok() } else { None }
     }
@@ -55,7 +57,8 @@ impl<'py> Tags<'py> {
     }
 }
 
-/// Returns tags as a list of bytes, each once. An error if these are more than a value may have, unless that is no matter.
+/// Returns tags as a list of bytes, each once. Raises an error if there are more than a value may have, unless
+/// ``any_number`` is true.
 #[pyfunction]
 #[pyo3(signature = (tags, *, any_number = false))]
 pub(crate) fn _tags<'py>(tags: Tags<'py>, any_number: bool) -> Outcome<Vec<Bound<'py, PyBytes>>> {

@@ -2,8 +2,8 @@
 
 use pyo3::prelude::*;
 
-/// An owner of claims other than the calling thread, for example a coroutine. A claim belongs to one task; if that task
-/// asks for the same key again, it gets :class:`kennel.OwnClaim` instead of waiting for itself.
+/// An owner of claims other than the calling thread, for example a coroutine. Each claim has one owner. If the owner
+/// asks for the same key again, :class:`kennel.OwnClaim` is raised, because it would wait for itself.
 #[pyclass(module = "kennel", frozen)]
 pub(crate) struct Task(pub(crate) kennel::Task);
 

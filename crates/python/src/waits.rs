@@ -1,4 +1,4 @@
-//! How a call waits for a claim: in pieces, in which Python handles signals, or in turns with other greenlets.
+//! How a call waits for a claim: in pieces, between which Python handles signals, or in turns with other greenlets.
 
 use crate::error::{Failure, Outcome};
 use crate::greenlets::Greenlet;
@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 /// The main thread waits in pieces of this length. Between them Python handles signals such as Ctrl-C.
 const PIECE: Duration = Duration::from_millis(250);
-/// The pauses of a greenlet between attempts. Each is twice as long as the one before.
+/// The first and the longest pause of a greenlet between attempts. Each pause is twice as long as the one before.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(1);
 pub(crate) const LAST_PAUSE: Duration = Duration::from_millis(50);
 
-/// One attempt, with the cache to use, how long it may wait, and whether it is the last. Only the last attempt may
-/// succeed without a claim, because the others end before the caller's time is over.
+/// One attempt. It gets the cache to use, how long it may wait, and whether it is the last attempt. Only the last
+/// attempt may succeed without a claim, because the others end before the caller's time is over.
 pub(crate) type Attempt<'a, T> = dyn Fn(&Cache, Wait, bool) -> Result<T, Error> + Sync + 'a;
 
-/// Makes attempts until one succeeds or the caller's time for waiting is over. Also says whether one before the last ended
-/// because its time for waiting was over.
+/// Makes attempts until one succeeds or the caller's time for waiting is over. Also returns whether an attempt before
+/// the last waited until its piece of the time was over.
 pub(crate) fn wait_for<T: Send>(
     py: Python<'_>,
     cache: &Cache,
@@ -40,11 +40,12 @@ struct Waiting {
     wait: Wait,
     began: Instant,
     lock_wait: Duration,
-    /// When attempts began to find the stripe locked.
+    /// Since when all attempts have found the stripe locked.
     busy_since: Option<Instant>,
-    /// An attempt waited for another caller's claim until its piece of the time was over.
+    /// Whether an attempt waited for another caller's claim until its piece of the time was over.
     has_waited: bool,
-    /// The last attempt succeeds without a claim, so an error of an earlier attempt does not end the wait.
+    /// Whether the last attempt may succeed without a claim. If so, an error of an earlier attempt leads to the last
+    /// attempt.
     does_without: bool,
 }
 
@@ -94,8 +95,8 @@ impl Waiting {
     }
 }
 
-/// Waits in the engine. The main thread waits in pieces, because only it handles signals. Another thread waits in one
-/// piece after a first short one, because most waits are short.
+/// Waits in the engine. The main thread waits in pieces, because only the main thread handles signals. Any other thread
+/// waits for a first short piece, and then for the rest at once: most waits end within the first piece.
 fn in_pieces<T: Send>(py: Python<'_>, cache: &Cache, waiting: &mut Waiting, attempt: &Attempt<'_, T>) -> Outcome<T> {
     let mut longest = Some(PIECE);
     loop {
@@ -109,8 +110,8 @@ fn in_pieces<T: Send>(py: Python<'_>, cache: &Cache, waiting: &mut Waiting, atte
     }
 }
 
-/// Waits as a greenlet. It never waits in the engine, where it would block its whole thread; between attempts it lets
-/// other greenlets run.
+/// Waits as a greenlet. It never waits in the engine, because this would block its whole thread. Between attempts it
+/// lets other greenlets run.
 fn in_turns<T>(cache: &Cache, waiting: &mut Waiting, greenlet: &Greenlet<'_>, attempt: &Attempt<'_, T>) -> Outcome<T> {
     let cache = cache.with_lock_wait(Duration::ZERO);
     let mut pause = FIRST_PAUSE;

@@ -1,4 +1,5 @@
-# What calls cost for values of 200 bytes, beside a Hash, and beside the stores of Rails where they can be had:
+# Measures the time of calls with values of 200 bytes, and compares it with a Hash, and with the stores of Rails if they
+# are available:
 #
 #     ruby bench/cost.rb
 #
@@ -12,7 +13,7 @@ ROUNDS = 100
 KEYS = Array.new(1_000) { |i| "user:#{i}:profile" }
 TEXT = "v" * 200
 
-# Nanoseconds of a call.
+# Returns how many nanoseconds a call takes.
 def cost(rounds = ROUNDS)
   Array.new(rounds) do
     since = Process.clock_gettime(Process::CLOCK_MONOTONIC, :nanosecond)

@@ -4,7 +4,8 @@
 module Kennel
   VERSION = "0.1.0"
 
-  # A failure of the cache. +code+ is a symbol, such as :busy; +facts+ say what was expected and found, +advice+ what to do.
+  # A failure of the cache. +code+ is a symbol, such as :busy. +facts+ says what was expected and what was found, and
+  # +advice+ what to do about it, or "". +number+ is the number of the error in the C header kennel.h.
   class Error < StandardError
     CODES = {
       1 => :io, 2 => :not_found, 3 => :exists, 4 => :bad_file, 5 => :mismatch, 6 => :locks_lost, 7 => :lease_refused,
@@ -14,7 +15,7 @@ module Kennel
       25 => :no_memory, 26 => :buffer_too_small, 28 => :too_many_tags, 29 => :resting, 90 => :closed, 91 => :no_handle, 99 => :panic
     }.freeze
 
-    # What to do, by the name that the library gives the advice.
+    # What to do about an error, by the library's name of the advice.
     ADVICE = {
       "create" => "create one with \"kennel create\", or open it without existing: true",
       "open-or-destroy" => "open it, or remove it first with Kennel.destroy",
@@ -53,14 +54,15 @@ module Kennel
     end
   end
 
-  # A time to live without an end.
+  # The time to live of a value that does not expire.
   NEVER = Float::INFINITY
 
   FLAGS = { existing: 1, read_only: 2, verify_reads: 4, trust: 8, allow_network: 16, same_sizes: 32 }.freeze
   private_constant :FLAGS
 
-  # Opens a file, or creates it. Without a path it is the default one of this user. An existing file is used as it is,
-  # whatever its sizes, unless +same_sizes+ is true. Times are in seconds.
+  # Opens a cache file, and creates it if it does not exist. Without a path, this is the default cache file of this
+  # user. An existing file is used as it is, whatever its sizes, unless +same_sizes+ is true. For sizes, counts and
+  # +mode+, 0 stands for the default. +lock_wait+ is in seconds: how long a write waits for the lock of its stripe.
   def self.open(path = nil, capacity: 0, mean_item: 0, lock_wait: 0.25, locks: nil, stripes: 0, seats: 0, namespaces: 0,
                 claims: 0, mode: 0, **flags)
     stray = flags.keys - FLAGS.keys
@@ -71,7 +73,7 @@ module Kennel
     Cache.allocate.tap { |cache| cache.send(:_open, path&.to_s, locks&.to_s, numbers) }
   end
 
-  # Removes a file and its locks, and tells whether there was one.
+  # Removes a cache file and its lock files. Returns whether there was one.
   def self.destroy(path = nil)
     _destroy(path&.to_s)
   end

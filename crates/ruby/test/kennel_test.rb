@@ -21,7 +21,7 @@ class KennelTest < Minitest::Test
     assert_equal code, assert_raises(Kennel::Error, &block).code
   end
 
-  # Runs a block in a forked child, which must end well.
+  # Runs a block in a forked child, which must succeed.
   def in_child
     fork do
       yield
@@ -83,7 +83,7 @@ class KennelTest < Minitest::Test
     assert_raises(TypeError) { @cache.set_multi({ "a" => 5 }) }
     assert_raises(TypeError) { @cache.delete_multi("a", 5) }
     assert_equal 2, @cache.delete_multi(%w[a b])
-    # What is collected meanwhile is not needed any more.
+    # Objects that are collected meanwhile are no longer needed.
     GC.stress = true
     @cache.set_multi({ "a#{1}" => "b#{1}" }, tags: ["c#{1}"])
     assert_equal 1, @cache.delete_multi("a#{1}")

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
-# The store of Rails. With RAILS_TESTS, the folder activesupport/test of Rails' source, Rails' own tests of stores run, too.
+# Tests the store for Rails. If RAILS_TESTS is set to the folder activesupport/test of Rails' source, Rails' own tests
+# of stores run, too.
 
 require "minitest/autorun"
 require "fileutils"
@@ -83,7 +84,7 @@ class KennelStoreTest < ActiveSupport::TestCase
     assert_equal "5", @peek.read("raw", raw: true)
     assert_equal 2, @cache.delete_multi(%w[a none raw])
     assert_equal ["nil"], @cache.cache.keys
-    # What has expired is removed.
+    # An expired entry is removed.
     @cache.write_multi({ "nil" => 1 }, expires_in: -1)
     assert_empty @cache.cache.keys
     @cache.write_multi({ "a" => 1 })

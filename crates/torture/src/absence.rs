@@ -21,7 +21,8 @@ pub struct Storing<'a> {
 }
 
 impl<'a> Storing<'a> {
-    /// Recorded before the call: a process that is killed during the call may have stored it.
+    /// Records that the absence is about to be stored. This must precede the call, because a process that is killed
+    /// during the call may have stored the absence.
     pub fn begin(board: &'a Board, token: &Token<'_>, number: u64, ttl: Duration) -> Self {
         let key = token.key();
         let other_until_ms = match board.mark(key, Mark::Absent).load(SeqCst) {
@@ -33,9 +34,9 @@ impl<'a> Storing<'a> {
         Self { board, key, ttl, other_until_ms }
     }
 
-    /// The call has returned: the absence expires at the latest after its time to live from now on. If the absence was
-    /// not stored, because its claim was voided or belongs to a replaced file, readers may still get the one before
-    /// it.
+    /// Records that the call has returned, so the absence expires at the latest its time to live from now. If the
+    /// absence was not stored, because its claim was voided or belongs to a replaced file, readers may still get the
+    /// absence before it.
     pub fn returned(&self) {
         let until_ms = self.other_until_ms.max(wall_ms() + self.ttl.as_millis() as u64);
         self.board.mark(self.key, Mark::AbsentUntil).store(until_ms, SeqCst);
@@ -57,7 +58,7 @@ impl Before<'_> {
         if self.was_taken_away(number) {
             return self.wrong("a miss", format!("absence {number}, which a later hard invalidation removed"));
         }
-        // Both belong together if no other absence was begun meanwhile.
+        // The number and the time belong together if no other absence was begun between reading them.
         if mark(Mark::Absent) == number && self.wall_ms() >= until_ms {
             let late = self.wall_ms() - until_ms;
             return self.wrong("a miss", format!("absence {number}, which had expired {late} ms before"));

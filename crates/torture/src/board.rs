@@ -26,7 +26,7 @@ pub const LONGEST_ROUND: Duration = Duration::from_secs(15);
 pub const KEYS: usize = 768;
 /// Further keys, for typed values. They belong to part 0, so only every [`PARTS`]-th is used.
 pub const TYPED: usize = 16 * PARTS;
-/// The most worker processes on the board at the same time.
+/// The largest number of worker processes on the board at the same time.
 pub const SLOTS: usize = 64;
 /// Threads of a worker process.
 pub const THREADS: usize = 2;
@@ -53,7 +53,7 @@ pub enum Word {
     StopsBegun,
     /// Processes that are stopped, or that resumed a moment ago.
     StoppedNow,
-    /// The longest operation that no stop overlapped, and the longest of the others, in nanoseconds.
+    /// The longest operation that no stop overlapped, and the longest of the other operations, in nanoseconds.
     LongestNs,
     LongestStoppedNs,
     Operations,
@@ -74,8 +74,8 @@ pub enum Word {
     Locked,
     /// Waits for another caller's claim that reached their time limit.
     TimedOut,
-    /// Claims that others took over after their owner was killed; the sum and the maximum of the times that these
-    /// waited, in nanoseconds, including stops.
+    /// Claims that were taken over after their owner was killed, and the sum and the maximum of the times that the new
+    /// owners waited, in nanoseconds, including stops.
     Takeovers,
     TakeoverNs,
     LongestTakeoverNs,
@@ -89,7 +89,7 @@ pub enum Word {
     /// The last invalidation of tags that began, and how many have returned.
     TagsBegun,
     TagInvalidations,
-    /// The least capacity of the file, if workers resize it; 0: they do not.
+    /// The smallest capacity of the file, if workers resize it; 0 if they do not.
     LeastCapacity,
     /// When the next resize is due, in nanoseconds.
     NextResize,
@@ -125,13 +125,13 @@ pub enum Place {
     Since,
     /// Not 0: the process was killed, or is about to be.
     Doomed = 2 + THREADS as isize,
-    /// What the thread does that may end claims of any key; 0: nothing. See [`INVALIDATES`] and [`RESIZES`].
+    /// The operation of each thread that may end claims of any key: [`INVALIDATES`], [`RESIZES`], or 0 for none.
     Disturbs,
 }
 
 /// The thread invalidates a part of the cache.
 pub const INVALIDATES: u64 = 1;
-/// The thread gives the file another size.
+/// The thread resizes the file.
 pub const RESIZES: u64 = 2;
 
 /// A word of a key's history.
@@ -202,7 +202,8 @@ impl Board {
         assert!(i < Self::WORDS);
         // SAFETY: the word was just checked to lie within the mapping, which is aligned to a page.
         let at = unsafe { self.map.as_mut_ptr().cast::<u64>().add(i) };
-        // SAFETY: valid and aligned as above for as long as `self` is; nobody accesses these words in another way.
+        // SAFETY: the word is valid and aligned, as above, for as long as `self` lives, and all processes access it
+        // only as an atomic.
         unsafe { AtomicU64::from_ptr(at) }
     }
 
@@ -227,7 +228,7 @@ impl Board {
         self.at(Self::PLACES_AT + slot * PLACE + Place::Since as usize + thread)
     }
 
-    /// What a thread does that may end claims of any key.
+    /// The operation of a thread that may end claims of any key.
     pub fn disturbs(&self, slot: usize, thread: usize) -> &AtomicU64 {
         self.at(Self::PLACES_AT + slot * PLACE + Place::Disturbs as usize + thread)
     }
@@ -251,7 +252,7 @@ impl Board {
         self.at(Self::KEYS_AT + usize::from(key) * MARKS + mark as usize)
     }
 
-    /// Gives this process a slot and a number; `None` if all slots are taken.
+    /// Gives this process a slot and a number. Returns `None` if all slots are taken.
     pub fn join(&self) -> Option<(usize, u64)> {
         let pid = u64::from(std::process::id());
         let slot =
@@ -297,7 +298,7 @@ impl Board {
         worker_of(self.mark(key, Mark::Holder).load(SeqCst))
     }
 
-    /// Removes a dead and reaped process from the board, and frees what it held.
+    /// Removes a dead and reaped process from the board, and frees its tokens and the keys that it held.
     pub fn bury(&self, pid: u64) {
         for slot in self.places(pid) {
             let worker = self.place(slot, Place::Worker).swap(0, SeqCst);

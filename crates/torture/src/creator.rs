@@ -56,7 +56,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Mostly a short wait, since the next process that waits may be killed, too.
+    /// How long to wait for a claim: mostly a short time, because the next process that waits may be killed, too.
     fn wait(&mut self) -> Wait {
         match self.random.below(8) {
             0 => Wait::No,
@@ -144,7 +144,7 @@ impl<'a> Worker<'a> {
         match self.way(key, |cache| cache.claim(key, &order.how)) {
             Some(Lookup::Hit(item) | Lookup::Stale(item)) => self.check(before.check_item(&item)),
             Some(Lookup::Create(claim)) => {
-                // The value will be older than anything that begins from here on.
+                // Anything that begins from here on is newer than the value.
                 let creation = Creation::begin(self.board, key);
                 let tenure = claim.is_protected().then(|| self.given(&seeking));
                 claim.stale().iter().for_each(|stale| self.check(before.check_item(stale)));
@@ -201,8 +201,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Creates by a function, as most callers do. The call does not report whether it got a claim, or what became of
-    /// it.
+    /// Creates a value with a function, as most callers do. The call does not report whether it got a claim, or how the
+    /// claim ended.
     fn get_or_create(&mut self, key: u16) {
         let order = self.order(key);
         let before = Before::sample(self.board, key);
@@ -256,7 +256,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Creates several keys by one call, which chooses their order.
+    /// Creates the values of several keys with one call, which chooses their order.
     fn get_or_create_multi(&mut self, key: u16) {
         let keys = self.neighbours(key);
         let names: Vec<_> = keys.iter().map(|&key| name(key)).collect();
@@ -289,7 +289,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Up to four of the keys that are claimed, all of one part, beginning with this one.
+    /// Up to four of the keys that are created and locked, all of one part, beginning with this one.
     fn neighbours(&mut self, key: u16) -> Vec<u16> {
         let step = PARTS * self.random.within(1, 4) as usize;
         let least = (KEYS - CLAIMED) as u16;
@@ -351,7 +351,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Holds a lock that a call gave which began with this file.
+    /// Holds a lock for a time. The call that acquired the lock began while `file` was in use.
     fn locked(&mut self, key: u16, lock: KeyLock, tenure: Tenure<'a>, file: FileInUse) {
         self.board.add(Word::Locked, 1);
         let given = FileInUse::now(self.board);
@@ -371,8 +371,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// The number of a creation that is about to be stored. Its flags had to be stated before its number was known, so it
-/// must be one without flags.
+/// Returns a number without flags for a creation that is about to be stored, because its flags had to be stated before
+/// its number was known.
 fn number_without_flags(token: &Token<'_>) -> u64 {
     let number = token.begin();
     if flags_of(number) == 0 { number } else { token.begin() }

@@ -1,7 +1,8 @@
 //! Durable points: workers make them beside all other operations, and the round makes one after all workers ended.
 //!
-//! *While others work* a flush may report that another process wrote meanwhile, and no more can be checked: without a
-//! loss of power, the contents of the device are invisible. But it must not fail, wait forever, or disturb the others.
+//! *While other processes work*, a flush may report that one of them wrote meanwhile. No more than this can be checked,
+//! because the contents of the device are invisible without a loss of power. But the flush must not fail, wait forever,
+//! or disturb the other processes.
 //!
 //! *At the end* no process writes. So a flush succeeds, whatever the killed processes left behind, and after a restart
 //! of the host the cache holds the same items.

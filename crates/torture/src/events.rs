@@ -2,9 +2,9 @@
 //!
 //! # Replacements
 //!
-//! In some rounds the cache file is replaced again and again: see [`replacer`](crate::replacer). One process does it,
-//! and is never killed, so replacements follow each other. It raises `ReplacementsBegun` before each, and
-//! `ReplacementsDone` after it, whether it succeeded or not.
+//! In some rounds the cache file is replaced again and again: see [`replacer`](crate::replacer). One process makes all
+//! replacements and is never killed, so one replacement follows another. It raises `ReplacementsBegun` before each
+//! replacement, and `ReplacementsDone` after it, whether the replacement succeeded or not.
 //!
 //! A handle uses the file that is current when a call begins. The old file is marked before the new one can be found,
 //! and a call that begins after the mark uses the new one. So *calls switch files in order*: a call that begins after
@@ -20,10 +20,10 @@
 //!
 //! # Resizes
 //!
-//! In the other rounds workers give the file another size, and are killed while they do. That changes nothing about keys:
-//! all rules hold as if there were one file, and stamps, near copies and locks of keys stay valid. But a resize voids the
-//! creations in progress, as an invalidation does. Whoever asks for a claim notes how many resizes had begun, and whether
-//! one is in progress.
+//! In the other rounds workers resize the file, and are killed while they do so. A resize does not affect keys: all
+//! rules hold as if there were one file, and stamps, near copies and locks of keys stay valid. But like an
+//! invalidation, a resize voids the creations in progress. So a thread that asks for a claim notes how many resizes had
+//! begun, and whether one is in progress.
 
 use crate::board::{Board, Event, INVALIDATES, PARTS, RESIZES, Word};
 use crate::keys::part;
@@ -47,7 +47,7 @@ impl Events {
         Self { hard: count(Event::HardBegun), soft: count(Event::SoftBegun), tags: tags::begun(board) }
     }
 
-    /// The bits of those of the part in the word of a write that is done.
+    /// The bits that stand for the part's invalidations in the word of a write that is done.
     pub fn bits(self) -> u64 {
         self.hard << 16 | self.soft & 0xffff
     }
@@ -85,7 +85,7 @@ pub struct Invalidating<'a> {
 }
 
 impl<'a> Invalidating<'a> {
-    /// An invalidation of a part, or of all parts, is about to begin.
+    /// Notes that an invalidation of a part, or of all parts, is about to begin.
     pub fn begin(board: &'a Board, place: (usize, usize), part: Option<usize>, how: Invalidation) -> Self {
         let (begun, done) = match how {
             Invalidation::Hard => (Event::HardBegun, Event::HardDone),
@@ -98,7 +98,7 @@ impl<'a> Invalidating<'a> {
         Self { board, place, parts, done, numbers }
     }
 
-    /// The invalidation has returned.
+    /// Notes that the invalidation has returned.
     pub fn done(&self) {
         for part in self.parts.clone() {
             self.board.event(part, self.done).fetch_max(self.numbers[part], SeqCst);
@@ -119,7 +119,7 @@ pub struct Resizing<'a> {
 }
 
 impl<'a> Resizing<'a> {
-    /// This thread of this slot is about to give the file another size.
+    /// Notes that this thread of this slot is about to resize the file.
     pub fn begin(board: &'a Board, place: (usize, usize)) -> Self {
         board.disturbs(place.0, place.1).store(RESIZES, SeqCst);
         board.add(Word::ResizesBegun, 1);
@@ -180,7 +180,7 @@ impl<'a> Replacing<'a> {
         Self { board, number, hard }
     }
 
-    /// The replacement has returned, and another file is at the path.
+    /// Notes that the replacement has returned, and another file is at the path.
     pub fn succeeded(&self) {
         for (part, &number) in self.hard.iter().enumerate() {
             self.board.event(part, Event::HardDone).fetch_max(number, SeqCst);

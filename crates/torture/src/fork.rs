@@ -1,12 +1,12 @@
-//! Forks a worker that goes on with the inherited handle.
+//! Forks a worker that continues to use the inherited handle.
 #![allow(unsafe_code, reason = "there is no safe fork")]
 
 /// The way a worker forks.
 #[derive(Clone, Copy)]
 pub enum How {
-    /// By the C library, which runs the fork handlers.
+    /// With the C library, which runs the fork handlers.
     Told,
-    /// By a bare system call, which runs no fork handlers; only in a process of one thread.
+    /// With a bare system call, which runs no fork handlers. This is allowed only in a process of one thread.
     Bare,
 }
 
@@ -25,8 +25,8 @@ fn fork(_: How) -> libc::pid_t {
     -1
 }
 
-/// Forks twice; returns `true` in the grandchild. The process between ends immediately, so that the killer adopts the
-/// grandchild and reaps it like any other worker. Works only where orphans can be adopted.
+/// Forks twice. Returns `true` in the grandchild. The child ends immediately, so that the killer adopts the grandchild
+/// and reaps it like any other worker. This works only where orphans can be adopted.
 pub fn fork_orphan(how: How) -> bool {
     // This thread holds no lock of the C library. Locks of other threads stay held in the child, which uses only the
     // cache, memory and the error stream; all of them are made for that.

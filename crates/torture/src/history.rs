@@ -1,8 +1,8 @@
 //! The history of each key, and the values that a hit may have.
 //!
-//! Workers are killed at any moment, so nobody can tell afterwards when each write took effect. The facts that can be
-//! known are kept beside the cache, in words of the [board](crate::board) that outlive the killed processes. They are
-//! chosen so that *no correct cache ever fails a check*, however the processes are scheduled, stopped or killed.
+//! Workers are killed at any moment, so no process can tell afterwards when each write took effect. The facts that can
+//! be known are kept beside the cache, in words of the [board](crate::board) that outlive the killed processes. They
+//! are chosen so that *no correct cache ever fails a check*, however the processes are scheduled, stopped or killed.
 //!
 //! # Values
 //!
@@ -104,12 +104,12 @@ impl<'a> Token<'a> {
         begin(self.board, self.key)
     }
 
-    /// The write has returned and was applied.
+    /// Notes that the write has returned and was applied.
     pub fn done(&self, number: u64) {
         self.done_since(number, Events::begun(self.board, self.key), self.file);
     }
 
-    /// A creation was applied, which is as old as these invalidations and began in this file.
+    /// Notes that a creation was applied. It is as old as these invalidations, and began in this file.
     pub fn done_since(&self, number: u64, events: Events, file: FileInUse) {
         if !file.is_same(self.board) {
             return;
@@ -118,7 +118,7 @@ impl<'a> Token<'a> {
         tags::note(self.board, self.key, number, events.tags);
     }
 
-    /// The expiry of the key's value is about to be changed.
+    /// Notes that the expiry of the key's value is about to be changed.
     pub fn touch(&self) {
         let begun = self.board.mark(self.key, Mark::Begun).load(SeqCst);
         self.board.mark(self.key, Mark::Touched).store(begun, SeqCst);
@@ -200,12 +200,13 @@ impl<'a> Before<'a> {
         Err(Wrong { key: self.key, expected: expected.into(), found: found.into() })
     }
 
-    /// Checks an item found by a read that began at that time.
+    /// Checks an item that a read found. The read began when this was sampled.
     pub fn check_item(&self, item: &Item) -> Result<(), Wrong> {
         self.check_hit(&item.value, Some(Beside { flags: item.flags, is_stale: item.is_stale }))
     }
 
-    /// Checks a value found by a read that began at that time. Metadata that the read returned belongs to the value.
+    /// Checks a value that a read found, and the metadata that the read returned with it. The read began when this was
+    /// sampled.
     pub fn check_hit(&self, bytes: &[u8], beside: Option<Beside>) -> Result<(), Wrong> {
         let after_ms = wall_ms();
         if is_counter(self.key) {
@@ -296,7 +297,7 @@ impl<'a> Before<'a> {
         self.check_number(number, self.seen)
     }
 
-    /// Checks the result of an addition that began at that time.
+    /// Checks the result of an addition. The addition began when this was sampled.
     pub fn check_added(&self, sum: u64) -> Result<(), Wrong> {
         let number = sum & ((1 << COUNT_BITS) - 1);
         if sum >> COUNT_BITS != u64::from(self.key) {
@@ -319,7 +320,7 @@ impl<'a> Before<'a> {
     }
 }
 
-/// An addition is about to begin.
+/// Notes that an addition is about to begin.
 pub fn begin_addition(board: &Board, key: u16) {
     begin(board, key);
 }

@@ -13,14 +13,14 @@ use std::process::Command;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-/// An operation that takes longer than this without a stop hangs.
+/// An operation that takes longer than this, without a stop, counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// For this long after a process resumed, long waits of others are attributed to its stop.
+/// For this long after a process has resumed, long waits of other processes are attributed to its stop.
 const GRACE: Duration = Duration::from_millis(50);
-/// Time between two iterations.
+/// The time between two iterations of the killer's loop.
 const TICK: Duration = Duration::from_millis(1);
 
-/// How workers and killer behave in a round.
+/// How the workers and the killer behave in a round.
 #[derive(Clone, Copy)]
 pub struct Manner {
     /// Lock wait of a write, in milliseconds.
@@ -32,11 +32,11 @@ pub struct Manner {
 }
 
 impl Manner {
-    /// Some rounds have short waits, and some have workers that live long enough to wait for long.
+    /// Chooses a manner. Some rounds have short waits, and in some the workers live long enough for long waits.
     pub fn random(random: &mut Random, fault: Option<&str>) -> Self {
         let (lock_wait_ms, pause_ms) = (random.pick(&[2000, 2000, 200, 50]), random.pick(&[12, 12, 12, 200]));
         match fault {
-            // Only who lives and waits for long can tell that a file stays closed.
+            // Only a worker that lives long and waits long can find that a file stays closed.
             Some("left-closed") => Self { lock_wait_ms: 2000, pause_ms: 12, hits_resizers_only: true },
             _ => Self { lock_wait_ms, pause_ms, hits_resizers_only: false },
         }
@@ -121,16 +121,16 @@ impl<'a> Killer<'a> {
 
     /// Reaps dead workers, and removes them from the board.
     fn bury(&mut self) -> Result<()> {
-        // The board is the first to report forked workers.
+        // Forked workers are known only from the board.
         self.living.extend(self.board.pids());
         while !self.living.is_empty() {
             let (pid, status) = match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => (pid.as_raw_nonzero().get() as u64, status),
-                // No children: the killer will adopt a forked worker in a moment.
+                // There are no children at this moment; the killer will soon adopt a forked worker.
                 Ok(None) | Err(rustix::io::Errno::CHILD) => break,
                 Err(error) => return Err(error).context("wait for the workers"),
             };
-            // Any other process is the middle one of two forks, whose own parent was killed.
+            // Any other process is the child between two forks, whose own parent was killed.
             if self.living.remove(&pid) {
                 self.judge(pid, status);
             }
@@ -158,7 +158,7 @@ impl<'a> Killer<'a> {
             return;
         }
         let only = self.manner.hits_resizers_only;
-        // Few are at work on a resize at any moment, and most resizes must succeed.
+        // Few processes resize the file at any moment, and most resizes must succeed.
         let resizer = self.board.resizer().filter(|_| only || self.random.one_in(8));
         let Some(pid) = resizer.or_else(|| (!only).then(|| self.random.pick(&living))) else { return };
         let is_stopped = self.stopped.contains_key(&pid);
@@ -173,7 +173,7 @@ impl<'a> Killer<'a> {
 
     fn stop(&mut self, pid: u64) {
         let wait_ms = self.manner.lock_wait_ms;
-        // Sometimes for longer than a write waits.
+        // Some stops last longer than a write waits.
         let lasts = self.random.one_in(if self.manner.is_hasty() { 3 } else { 15 });
         let time = if lasts { self.random.millis(wait_ms, wait_ms + 600) } else { self.random.millis(1, 120) };
         self.board.add(Word::StoppedNow, 1);
@@ -222,7 +222,7 @@ impl<'a> Killer<'a> {
         }
     }
 
-    /// Lets all workers end, which they must do by themselves.
+    /// Tells all workers to end, and checks that they end by themselves.
     fn finish(&mut self) -> Result<()> {
         self.board.word(Word::Stop).store(1, SeqCst);
         let end = Instant::now() + PATIENCE;
@@ -242,7 +242,7 @@ impl<'a> Killer<'a> {
     }
 }
 
-/// Sends a signal to a worker. For one that has ended but was not reaped, the signal does no harm.
+/// Sends a signal to a worker. If the worker has ended but was not reaped, the signal does no harm.
 fn signal(pid: u64, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);

@@ -7,8 +7,8 @@
 //! * [`value`] makes self-proving values.
 //! * [`board`] is the memory that the processes share beside the cache.
 //! * [`worker`] uses the cache, [`creator`] uses claims, [`typed`] uses values of two types, [`parts`] uses namespaces,
-//!   and [`sizes`] gives the file another size; [`killer`] kills the workers, [`replacer`] replaces the file; [`round`]
-//!   creates the file, and checks what is left.
+//!   and [`sizes`] resizes the file; [`killer`] kills the workers, [`replacer`] replaces the file; [`round`] creates
+//!   the file, and checks what is left.
 //!
 //! The *longest wait* is the longest duration of any one operation, from its call to its return, among those that no
 //! stop overlapped: no process, including its own, was under `SIGSTOP` at any moment of it, or had resumed less than 50

@@ -1,6 +1,6 @@
 //! The parts of a cache: the keys without a namespace, and those of each namespace.
 //!
-//! The namespaces do not change keys, so that a read, a deletion or a touch need not know the part of its key.
+//! The namespaces store keys unchanged, so a read, a deletion or a touch need not know the part of its key.
 
 use crate::board::PARTS;
 use crate::keys::{name, part};
@@ -17,7 +17,7 @@ pub struct Parts {
     namespaces: Vec<Cache>,
 }
 
-/// How long values of the last part live unless they are read: so short that reads move many expiries.
+/// How long values of the last part live if they are not read. The time is so short that reads move many expiries.
 const IDLE: Duration = Duration::from_millis(100);
 
 impl Parts {

@@ -2,8 +2,8 @@
 //! it is never killed: `tests/kill` covers a replacement that dies.
 //!
 //! It destroys the file and creates one of another size, or recreates it ([`OnMismatch::Recreate`]) with another lock
-//! strategy, or asks for another size. The last way replaces the file only while it has no members, and otherwise
-//! leaves it alone; the inode shows which.
+//! strategy, or asks for another size. In the last case the file is replaced only while it has no members, and
+//! otherwise left alone; the inode shows whether it was replaced.
 
 use crate::board::{Board, Word};
 use crate::events::Replacing;
@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(5);
 pub struct Replacer<'a> {
     pub board: &'a Board,
     pub path: &'a Path,
-    /// The file at the path has the first size and the first strategy.
+    /// The two sizes. The file at the path has the first size and the first strategy.
     pub sizes: [Options; 2],
     pub strategies: [LockStrategy; 2],
     pub random: Random,
@@ -57,7 +57,7 @@ impl Replacer<'_> {
         let next = self.sizes[size].clone().locks(self.strategies[strategy].clone());
         if how == 2 {
             next.destroy(self.path)?;
-            // No other process creates one, so this does not wait for a lock.
+            // No other process creates a file, so this does not wait for a lock.
             next.create(self.path)?;
         } else {
             next.on_mismatch(OnMismatch::Recreate).open_or_create(self.path)?;

@@ -21,7 +21,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-/// The most violations that are printed at the end; others are only counted.
+/// The largest number of violations that are printed at the end; further ones are only counted.
 const PRINTED: usize = 10;
 
 pub struct Round<'a> {
@@ -34,8 +34,8 @@ pub struct Round<'a> {
     pub end: Instant,
 }
 
-/// Shape of a round's cache, and one of twice the size for the file that replaces it. The keys need several times as
-/// much space, so eviction never rests.
+/// The shape of a round's cache, and one of twice the size for the file that replaces it. The keys need several times
+/// as much space, so there is always eviction.
 fn shape(random: &mut Random) -> (u64, [Options; 2], String) {
     // The largest values need 32 KiB for each stripe.
     let (capacity, stripes): (u64, u32) =
@@ -44,7 +44,7 @@ fn shape(random: &mut Random) -> (u64, [Options; 2], String) {
     let mean_item = random.pick(&[64, 300, 1000]);
     // With few claims, some keys are created without protection.
     let claims = random.pick(&[64, 64, 8, 2]);
-    // Positions run out early, which empties stripes.
+    // In some rounds positions run out early, which empties stripes.
     let ending = random.one_in(3);
     let options = Options::new()
         .capacity(capacity)
@@ -183,7 +183,8 @@ fn claims(board: &Board, toll: &Toll) -> String {
     )
 }
 
-/// The problems after all workers ended: violated invariants, wrong contents, or a cache that cannot go on.
+/// The problems after all workers have ended: violated invariants, wrong contents, or a cache that can no longer be
+/// used.
 fn look_at_the_end(cache: &Cache, board: &Board) -> Vec<String> {
     let verification = cache.verify();
     let mut wrong: Vec<String> =

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// The strategies to torture: those under which several processes write.
+/// The strategies to torture: those with which several processes can write.
 const STRATEGIES: &[LockStrategy] = &[LockStrategy::File, LockStrategy::Lease];
 
 /// Uses a cache in many processes while they are killed and stopped, and checks every answer.
@@ -100,7 +100,8 @@ fn run(args: &Args) -> Result<ExitCode> {
             processes: args.processes as usize,
             seed: random.next(),
             fault,
-            // Every third round, which alternates between strategies. All faults but one are found without.
+            // The file is replaced in every third round, which alternates between strategies. All faults but one are
+            // found without replacements.
             replaces: fault.map_or(number % 3 == 1, |fault| fault == "unfollowed"),
             end: end.min(Instant::now() + round),
         };
@@ -113,7 +114,7 @@ fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(total.violations != 0)))
 }
 
-/// A directory for a round. Only in memory are writes fast enough to happen more often than kills.
+/// A directory for a round. It is in memory if possible, because only there do far more writes happen than kills.
 fn place(args: &Args) -> Result<tempfile::TempDir> {
     let memory = PathBuf::from("/dev/shm");
     let parent = match &args.dir {

@@ -1,9 +1,10 @@
-//! Another size for the file: in the rounds without replacements, workers resize it while all of them go on.
+//! Resizes: in the rounds without replacements, workers resize the file while all of them continue to use it.
 //!
-//! A resize is killed as often as anything else, and by a strike of its own: see [`killer`](crate::killer). What a killed
-//! one leaves must hold nobody up for longer than a lock would. The rules of a [history](crate::history) know no resizes.
-//! Hence they find a value that was not copied again after it had changed, a write that got lost in the old file, an
-//! invalidation that the new file does not know, and a lock of a key that a resize did not wait for.
+//! A process that resizes the file is killed as often as any other, and also by strikes that aim at it: see
+//! [`killer`](crate::killer). What a killed resize leaves must delay no process for longer than a lock would. The rules
+//! of a [history](crate::history) make no exception for resizes. Hence they find a value that changed and was not
+//! copied again, a write that was lost in the old file, an invalidation that the new file does not have, and a lock of
+//! a key for which a resize did not wait.
 
 use crate::board::{Word, monotonic_ns};
 use crate::events::Resizing;
@@ -25,9 +26,9 @@ impl Worker<'_> {
         now >= due && self.board.word(Word::NextResize).compare_exchange(due, next, SeqCst, SeqCst).is_ok()
     }
 
-    /// Gives the file a random size.
+    /// Resizes the file to a random size.
     pub fn resize(&mut self) {
-        // No smaller than at first, so that the largest values fit.
+        // The file never becomes smaller than at first, so that the largest values fit.
         let capacity = self.board.get(Word::LeastCapacity) / 4 * self.random.pick(&[4, 5, 6, 8]);
         let how = ResizeOptions::new().wait(Wait::For(self.random.millis(1, 400)));
         let stops = self.stops();

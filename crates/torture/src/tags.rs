@@ -1,6 +1,7 @@
 //! Tags: values that bear them, and their invalidations.
 //!
-//! Some writes bear tags. A key and the number of a write say which, so a value proves its tags as it proves its number.
+//! Some writes bear tags. The key and the number of a write determine its tags, so a value proves its tags as it proves
+//! its number.
 //!
 //! All invalidations of tags have numbers from one counter, `TagsBegun`, taken before the call. When a write has returned,
 //! it notes the counter beside its number; a creation notes the counter as it was when its claim had been acquired. An
@@ -8,12 +9,12 @@
 //! of one of its tags, sampled before the read began, is above what the write noted: that invalidation began after the write
 //! had returned, and returned before the read began. If the invalidation was soft, such a hit must be stale.
 //!
-//! A created value must not be stored if one of its tags was hard invalidated since its claim was acquired, although nobody
-//! knew the tags of the value then. It is stored, and stale, if the invalidation was soft. An invalidation of a tag ends no
-//! claim.
+//! A created value must not be stored if one of its tags was hard invalidated since its claim was acquired, although no
+//! process knew the value's tags at that time. If the invalidation was soft, the value is stored, and is stale. An
+//! invalidation of a tag ends no claim.
 //!
-//! Nothing is wrong about a miss, or about a value that is stale for no visible reason: two tags may share a place in the
-//! tables of the file.
+//! A miss is never wrong, and neither is a value that is stale for no visible reason, because two tags may share a
+//! place in the tables of the file.
 
 use crate::board::{Board, KEYS, Mark, TAGS, Word};
 use crate::keys::is_counter;
@@ -52,7 +53,7 @@ pub fn begun(board: &Board) -> u64 {
     board.get(Word::TagsBegun)
 }
 
-/// A write is done that is as old as this number of an invalidation.
+/// Notes that a write is done, and that it is as old as the invalidation with this number.
 pub fn note(board: &Board, key: u16, number: u64, begun: u64) {
     let noted = begun & ((1 << NOTED_BITS) - 1);
     board.mark(key, Mark::Tagged).store(number << NOTED_BITS | noted, SeqCst);
@@ -73,7 +74,8 @@ impl TagsDone {
         Self(std::array::from_fn(|tag| [word(tag, Invalidation::Hard), word(tag, Invalidation::Soft)]))
     }
 
-    /// The last of these invalidations that covers a write which began when `begun` was the number of the last one.
+    /// The last of these invalidations that covers a write, if the last invalidation had the number `begun` when the
+    /// write began.
     pub fn since(&self, how: Invalidation, key: u16, number: u64, begun: u64) -> Option<u64> {
         let done = tags_of(key, number).into_iter().map(|tag| self.0[tag][index(how)]).max()?;
         (done > begun).then_some(done)
@@ -99,7 +101,7 @@ impl<'a> InvalidatingTags<'a> {
         Self { board, tags, how, number }
     }
 
-    /// The invalidation has returned.
+    /// Notes that the invalidation has returned.
     pub fn done(&self) {
         for &tag in self.tags {
             self.board.tag(tag, index(self.how)).fetch_max(self.number, SeqCst);
@@ -169,7 +171,7 @@ mod tests {
         found(&before, number, false).unwrap();
         let wrong = found(&Before::sample(&board, KEY), number, false).unwrap_err();
         assert!(wrong.expected == "a miss" && wrong.found.contains("of its tags"), "{wrong:?}");
-        // A value that is written meanwhile may outlive an invalidation.
+        // A value that is written during an invalidation may outlive it.
         let during = InvalidatingTags::begin(&board, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], Invalidation::Hard);
         let number = write(&board);
         during.done();

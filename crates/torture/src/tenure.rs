@@ -6,11 +6,11 @@
 //!
 //! * the other was killed: it is marked as doomed before the signal, and the killer removes it from the board, and from
 //!   the word, when it has reaped it;
-//! * one of the two no longer has the claim. A write, an invalidation or a resize voids a claim to create. The numbers
-//!   that these took show whether there were any: before it asked for the claim, each of the two noted the key's `begun`
-//!   and the invalidations and resizes begun, and then found that none of those was still in progress. If both numbers are unchanged,
-//!   nothing can have voided the claim. If something was in progress, or the claim has a small maximum age, the
-//!   claim is not sure, and is not judged. None of this voids a lock;
+//! * one of the two no longer has the claim. A write, an invalidation or a resize voids a claim to create. Their
+//!   numbers show whether there were any: before it asked for the claim, each of the two threads noted the key's
+//!   `begun` and how many invalidations and resizes had begun, and then checked that none of these was still in
+//!   progress. If both numbers are unchanged, nothing can have voided the claim. If something was in progress, or the
+//!   claim has a small maximum age, the claim is not sure, and is not judged. None of this voids a lock;
 //! * the cache file was replaced: claims and locks of an old file exclude nobody from the new one. Before it asked,
 //!   each of the two noted how many replacements had begun, and then that none of those was in progress. Two holders
 //!   are judged only if no replacement has begun since either of them asked, since both are in the same file then;
@@ -85,7 +85,7 @@ pub struct Seeking<'a> {
 
 impl<'a> Seeking<'a> {
     pub fn begin(board: &'a Board, key: u16, worker: u64, thread: usize, purpose: Purpose) -> Self {
-        // The order matters: what had begun by now has ended if nothing is in progress afterwards.
+        // The order matters: if nothing is in progress after this, everything that had begun by now has ended.
         let noted = noted(board, key);
         let can_be_voided = purpose != Purpose::Lock;
         let is_sure = purpose != Purpose::CreateSoon
@@ -177,8 +177,8 @@ impl<'a> Creation<'a> {
         Self { board, key, begun, events: Events::begun(board, key), file: FileInUse::now(board) }
     }
 
-    /// The reason why nothing may be stored any more as a write of this number, if there is one. Ask before the call, with
-    /// the key's token taken.
+    /// The reason why nothing may be stored any more as a write of this number, if there is one. Call this before the
+    /// store, while the key's token is held.
     pub fn hindrance(&self, number: u64) -> Option<String> {
         let (done, events) = (last_done(self.board, self.key), PartEvents::done(self.board, self.key));
         if done > self.begun {

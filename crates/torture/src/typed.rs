@@ -1,8 +1,8 @@
 //! Typed values of two versions of one type: an old program and a new one use the same keys.
 //!
-//! The versions have the same bytes, so that only their fingerprints tell them apart. Each value holds the version that
-//! stored it and a self-proving [value](crate::value); all rules of a [history](crate::history) apply to it. No other
-//! operation uses these keys. In addition, a caller gets
+//! The versions have the same bytes, so that only their fingerprints distinguish them. Each value holds the version
+//! that stored it and a self-proving [value](crate::value); all rules of a [history](crate::history) apply to it. No
+//! other operation uses these keys. In addition, a caller gets
 //!
 //! * only values of its own version, whether it found them or another caller created them; `get` reports values of the
 //!   other version, and bytes without a type, as an error;
@@ -80,7 +80,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Stores bytes without a type, as a program before either version may have done.
+    /// Stores bytes without a type, as a program older than both versions may have done.
     fn store_untyped(&mut self, key: u16) {
         let Some(token) = Token::take(self.board, key, self.worker) else { return };
         let number = token.begin();

@@ -28,14 +28,14 @@ pub trait Version: Clone + Debug + PartialEq + Serialize + DeserializeOwned + 's
 
     fn of(bytes: Vec<u8>) -> Self;
 
-    /// The version that stored it, and the self-proving bytes.
+    /// The version that stored the value, and its self-proving bytes.
     fn parts(&self) -> (u8, &[u8]);
 
     /// The near copies of this process.
     fn near() -> Option<&'static Local<Self>>;
 }
 
-/// The near copies of this process, for both versions. They have room for a part of the keys.
+/// The near copies of this process, for both versions. They have room for only a part of the keys.
 static NEAR: OnceLock<(Local<Old>, Local<New>)> = OnceLock::new();
 
 /// Makes the near copies, before any thread can fork.

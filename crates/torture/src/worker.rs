@@ -19,12 +19,12 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-/// A write with a shorter lock wait may reach its limit although no process was stopped: a dead process may hold the
-/// lock, or one that the scheduler does not run.
+/// A write with a shorter lock wait may reach its limit although no process was stopped, because a dead process, or one
+/// that the scheduler does not run, may hold the lock.
 const PATIENT: Duration = Duration::from_secs(2);
 /// Average number of operations of a process before it forks.
 const FORKS: u64 = 8_000;
-/// The most violations that are printed; others are only counted.
+/// The largest number of violations that are printed; further ones are only counted.
 const PRINTED: u64 = 20;
 
 #[derive(clap::Args)]
@@ -32,7 +32,7 @@ pub struct Args {
     board: PathBuf,
     cache: PathBuf,
     seed: u64,
-    /// The most processes that forking may lead to.
+    /// The largest number of processes that may exist after a fork.
     most: usize,
     /// Lock wait of a write, in milliseconds.
     lock_wait: u64,
@@ -84,8 +84,9 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// As documented, opening fails at the end of its wait if another opener was stopped or is not scheduled. While the
-/// file is being replaced there may be no file, and a new file has no namespaces yet. So this tries again.
+/// Opens the cache, and tries again if this fails for an allowed reason. As documented, opening fails at the end of its
+/// wait if another process that opens the file was stopped or is not scheduled. While the file is being replaced, there
+/// may be no file, and a new file has no namespaces yet.
 fn open(args: &Args, board: &Board) -> kennel::Result<Parts> {
     let options = Options::new().lock_wait(args.lock_wait());
     let start = Instant::now();
@@ -137,7 +138,7 @@ fn work(args: &Args, board: &Board, cache: &Parts, killer: Option<Pid>) {
 
 impl<'a> Worker<'a> {
     fn goes_on(&self) -> bool {
-        // Without the killer, nothing would end this process.
+        // If the killer has ended, no process would end this one.
         self.board.get(Word::Stop) == 0 && rustix::process::getppid() == self.killer
     }
 
@@ -285,7 +286,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Uses the item that this thread has, if the cache says that it is the same: then a read could have returned it now.
+    /// Checks the item that this thread has, if the cache says that it is still the current one, because a read could
+    /// then have returned it now.
     fn read_near(&mut self, key: u16) {
         let (before, name) = (Before::sample(self.board, key), name(key));
         let known = self.near.remove(&key);

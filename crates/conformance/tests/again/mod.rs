@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 const WHAT: &str = "KENNEL_CONFORMANCE_WHAT";
 const TASK: &str = "KENNEL_CONFORMANCE_TASK";
 
-/// The command of a child process with a task of a kind.
+/// The command of a child process with a task of this kind.
 pub fn again(what: &str, task: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["child", "--exact", "--nocapture"]).env(WHAT, what).env(TASK, task);

@@ -84,8 +84,8 @@ pub(super) fn by_regions(series: &[(&str, Vec<&Measured>)], place: impl Fn(&str)
     draw(&x, &rates(&lines), &lines)
 }
 
-/// Latencies by the share of operations that took at most so long, with a line for each strategy. Both axes are
-/// logarithmic: each step to the right leaves a tenth of the operations.
+/// Latencies by the share of operations that took at most this time, with a line for each strategy. Both axes are
+/// logarithmic: beyond each step to the right lies a tenth of the operations that lay beyond the step before.
 pub(super) fn latencies(cells: &[&Measured], pick: fn(&Measured) -> &Latency, place: impl Fn(&str) -> usize) -> Drawn {
     const NINES: f64 = 4.0;
     let point = |latency: &Latency, nines: f64| {
@@ -138,7 +138,7 @@ pub(super) enum Scale {
     Share,
 }
 
-/// What grows with `values`, with a line and a name for each curve. The horizontal axis is logarithmic.
+/// A measure that grows with `values`, with a line and a name for each curve. The horizontal axis is logarithmic.
 pub(super) fn growth(
     values: &[u64],
     label: fn(u64) -> String,
@@ -155,7 +155,7 @@ pub(super) fn growth(
         spreads: curve.points.iter().map(|(at, s)| (log(*at), height(s.min), height(s.max))).collect(),
     });
     let lines: Vec<Line> = lines.collect();
-    // Every second label where there is room for no more.
+    // If there is no room for all labels, only every second one is shown, or fewer.
     let step = values.len().div_ceil(8);
     let labels: Vec<(f64, String)> = values.iter().step_by(step).map(|&value| (log(value), label(value))).collect();
     let x = Axis {

@@ -17,7 +17,7 @@ struct Dimension {
     name: &'static str,
     title: &'static str,
     of: fn(&Cell) -> u64,
-    /// The parameter is set aside, to find the cells that differ in nothing else.
+    /// Removes the parameter from a cell, to find the cells that differ in nothing else.
     without: fn(&mut Cell),
     label: fn(u64) -> String,
 }
@@ -67,7 +67,7 @@ struct Measure {
     title: &'static str,
     scale: Scale,
     of: fn(&Measured) -> Option<Spread>,
-    /// The only dimension to plot it against; `None`: each.
+    /// The only dimension against which to plot the measure; `None` means each dimension.
     only: Option<&'static str>,
 }
 
@@ -96,7 +96,7 @@ const MEASURES: [Measure; 4] = [
     },
 ];
 
-/// Nanoseconds per operation of all processes together.
+/// The number of nanoseconds per operation, for the operations of all processes together.
 fn cost(one: &Measured) -> Spread {
     let Spread { min, median, max } = one.throughput;
     let nanos = |rate: f64| 1e9 / rate.max(1e-9);
@@ -147,7 +147,7 @@ fn of(results: &Results, dimension: &Dimension, measure: &Measure) -> Vec<Plot> 
         values.sort_unstable();
         values.dedup();
         let curves = curves(&cells, dimension, measure);
-        // One value makes no curve.
+        // A single value does not make a curve.
         if values.len() < 2 || curves.is_empty() {
             return None;
         }

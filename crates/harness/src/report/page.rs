@@ -89,8 +89,8 @@ fn in_short(panels: &[Panel<'_>]) -> String {
     format!("<div class=\"short\">\n<h3>In short</h3>\n<ul>\n{lines}</ul>\n</div>\n")
 }
 
-/// The fastest strategies, and how far the others are behind. Rounds whose ranges overlap give no order. So strategies
-/// are grouped such that the groups do not overlap; within a group they keep the order of measurement.
+/// Names the fastest strategies, and how far the others are behind. If the ranges of two strategies overlap, neither is
+/// faster. So the strategies form groups that do not overlap. Within a group they keep the order of measurement.
 fn sentence(panel: &Panel<'_>) -> Option<String> {
     let busiest = panel.busiest();
     let groups = groups(&busiest.iter().map(|one| one.throughput).collect::<Vec<_>>());
@@ -273,7 +273,7 @@ fn bars(results: &Results, panel: &Panel<'_>) -> String {
     );
     for one in busiest {
         let colour = charts::colour(place(results, &one.cell.strategy));
-        // The numbers take the rest of the width.
+        // The rest of the width is for the numbers.
         let width = one.throughput.median / most * 58.0;
         // Writing to a String cannot fail.
         let _ = writeln!(

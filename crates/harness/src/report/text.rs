@@ -62,7 +62,7 @@ const HEAD: [&str; 14] = [
     "calls/op",
 ];
 
-/// The distribution of the keys, and what differs from the usual.
+/// The distribution of the keys, and the settings that differ from the defaults.
 fn what_else(measured: &Measured) -> String {
     let cell = &measured.cell;
     let mut parts = vec![cell.keys.to_string()];

@@ -1,4 +1,4 @@
-// Keyv's own tests of a store, which vitest runs.
+// Runs Keyv's own tests of a store with vitest.
 
 import fs from 'node:fs'
 import os from 'node:os'

@@ -7,13 +7,13 @@ namespace Kennel\Ffi;
 use Kennel\Exception;
 
 /**
- * @internal The C library, loaded once a process.
+ * @internal The C library, which is loaded once in each process.
  *
- * Where `ffi.enable` is `preload`, as it is by default in FPM, `opcache.preload` must name preload.php in this folder.
+ * If `ffi.enable` is `preload`, as it is by default in FPM, `opcache.preload` must name preload.php in this folder.
  */
 final class Library
 {
-    /** Bytes of the buffer for values; longer ones are looked up twice. */
+    /** The size in bytes of the buffer for values. A longer value is looked up twice. */
     public const BUFFER = 16384;
 
     private static ?\FFI $ffi = null;
@@ -31,7 +31,7 @@ final class Library
         if (!class_exists(\FFI::class)) {
             throw new \Error('Kennel needs the extension "kennel", or FFI');
         }
-        // Runs also after exit and fatal errors, when "finally" and destructors do not.
+        // This function also runs after exit and fatal errors, when "finally" blocks and destructors do not run.
         register_shutdown_function(static function (): void {
             foreach (array_keys(self::$kept) as $number) {
                 self::end($number);
@@ -45,13 +45,13 @@ final class Library
         }
     }
 
-    /** Memory for a value, which the next call uses again. */
+    /** Memory for a value. The next call uses it again. */
     public static function buffer(): \FFI\CData
     {
         return self::$buffer ??= self::get()->new('char[' . self::BUFFER . ']', false);
     }
 
-    /** A struct that begins with its size. */
+    /** A new struct, whose first field is set to its size. */
     public static function struct(string $name): \FFI\CData
     {
         $made = self::get()->new($name);
@@ -60,7 +60,7 @@ final class Library
     }
 
     /**
-     * Texts as an array of `kennel_bytes`, and the memory in which they lie, which the caller has to keep.
+     * Texts as an array of `kennel_bytes`, and the memory that contains them, which the caller must keep.
      *
      * @param array<string|int> $texts
      * @return array{?\FFI\CData, ?\FFI\CData}
@@ -87,7 +87,7 @@ final class Library
         return [$made, $kept];
     }
 
-    /** A copy of bytes, with a zero byte behind them. */
+    /** A copy of bytes, with a zero byte at the end. */
     public static function memory(string $bytes): \FFI\CData
     {
         $made = self::get()->new('char[' . (strlen($bytes) + 1) . ']');
@@ -95,7 +95,7 @@ final class Library
         return $made;
     }
 
-    /** The result of a function, unless it is an error. */
+    /** Returns the result of a function of the library. Throws an exception if the result is an error. */
     public static function check(int $result): int
     {
         if ($result < 0) {
@@ -104,7 +104,7 @@ final class Library
         return $result;
     }
 
-    /** Ends a claim or lock with this request at the latest. */
+    /** Makes sure that a claim or lock ends at the latest with this request. */
     public static function keep(int $number, string $end): void
     {
         self::$kept[$number] = $end;
@@ -117,7 +117,7 @@ final class Library
         return self::get()->$end($number);
     }
 
-    /** The claim was completed. */
+    /** Notes that a claim has been completed. */
     public static function ended(int $number): void
     {
         unset(self::$kept[$number]);

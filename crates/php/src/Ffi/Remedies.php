@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Kennel\Ffi;
 
-/** @internal What to do about a failure, by the name of the advice: as the extension says it. */
+/** @internal What to do about a failure, by the name of the advice. The words are those of the extension. */
 final class Remedies
 {
     public const WORDS = [

@@ -4,12 +4,12 @@ declare(strict_types=1);
 
 namespace Kennel\Ffi;
 
-/** @internal Values of PHP as bytes, and back, as the extension stores them. */
+/** @internal Converts PHP values to the bytes that the extension stores, and back. */
 final class Values
 {
     /** The flags of an int, which is stored as decimal digits. */
     public const INT = 0x50480001;
-    /** What other values begin with that are no text. No text in UTF-8 begins with it. */
+    /** The beginning of stored values that are neither text nor int. No text in UTF-8 begins with it. */
     private const SERIALIZED = "\xffPHP";
 
     /** @return array{string, int} the bytes and their flags */
@@ -37,7 +37,7 @@ final class Values
         return true;
     }
 
-    /** Seconds as milliseconds: null is the default, INF never. */
+    /** Converts seconds to milliseconds. null stands for the default, INF for no end. */
     public static function ttl(?float $seconds, string $name): int
     {
         if ($seconds === null) {

@@ -1,4 +1,4 @@
 <?php
 
-/** For opcache.preload, where ffi.enable is "preload": loads the library for Kennel\Ffi\Library. */
+/** Loads the library for Kennel\Ffi\Library. If ffi.enable is "preload", opcache.preload must name this file. */
 \FFI::load(__DIR__ . '/kennel.h');

@@ -8,9 +8,9 @@ use Illuminate\Cache\Lock;
 use Kennel\Cache;
 
 /**
- * A lock of Laravel: a value with its owner's name, so that another process can restore and release it. It is taken and
- * released in one step each. As every value it can be evicted from a full cache; `Kennel\Cache::lock` cannot, and ends with
- * its process.
+ * A lock of Laravel. It is a value with its owner's name, so that another process can restore and release it. Taking
+ * and releasing it are atomic. Like any value, it can be evicted from a full cache. A lock of `Kennel\Cache::lock`
+ * cannot be evicted, and ends with its process.
  */
 final class KennelLock extends Lock
 {
@@ -38,7 +38,7 @@ final class KennelLock extends Lock
 
     public function forceRelease()
     {
-        // If the cache fails, the lock ends with its time.
+        // If the cache fails, the lock ends when its time is over.
         self::orElse(false, fn () => $this->cache->delete($this->name));
     }
 

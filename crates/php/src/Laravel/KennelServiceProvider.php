@@ -7,19 +7,19 @@ namespace Kennel\Laravel;
 use Illuminate\Support\ServiceProvider;
 use Kennel\Cache;
 
-/** Makes the driver `kennel` known to Laravel. */
+/** Registers the cache driver `kennel` with Laravel. */
 final class KennelServiceProvider extends ServiceProvider
 {
     public function register(): void
     {
         $this->app->booting(function (): void {
-            // The manager makes itself the scope of the function, in which "self" would be the manager.
+            // Laravel's manager binds the function to itself, so "self" in the function would mean the manager.
             $store = KennelServiceProvider::store(...);
             $this->app['cache']->extend('kennel', fn ($app, array $config) => $app['cache']->repository($store($app, $config)));
         });
     }
 
-    /** The store of an entry of `config/cache.php`. */
+    /** Creates the store for an entry of `config/cache.php`. */
     private static function store($app, array $config): KennelStore
     {
         $file = isset($config['path']) ? new Cache($config['path'], $config['options'] ?? []) : new Cache();

@@ -9,20 +9,21 @@ use Illuminate\Contracts\Cache\LockProvider;
 use Kennel\Cache;
 
 /**
- * A store of Laravel over a cache of Kennel. A cache that fails stops no program: reads miss, and writes return false.
+ * A Laravel store with a cache of Kennel. If the cache fails, reads miss and writes return false, so the program goes
+ * on.
  *
- * Numbers are counted in one step, so rate limiters count right in all processes.
+ * Increments are atomic, so rate limiters count correctly across all processes.
  */
 final class KennelStore extends TaggableStore implements LockProvider
 {
     use OrElse;
 
-    /** @param Cache $cache a namespace of a file, usually; `flush()` removes all that it has */
+    /** @param Cache $cache usually a namespace of a file; `flush()` removes all its values */
     public function __construct(private Cache $cache, private string $prefix = '')
     {
     }
 
-    /** Laravel's times are whole seconds; less than one is one. */
+    /** Laravel's times are whole seconds. A time of less than one second counts as one. */
     private static function ttl(mixed $seconds): float
     {
         return max(1.0, (float) $seconds);
@@ -61,7 +62,7 @@ final class KennelStore extends TaggableStore implements LockProvider
         });
     }
 
-    /** Stores a value if the key has none, in one step. */
+    /** Stores a value only if the key has none. This is atomic. */
     public function add($key, $value, $seconds)
     {
         return self::orElse(false, fn () => $this->cache->add($this->prefix . $key, $value, self::ttl($seconds)));

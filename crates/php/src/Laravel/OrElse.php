@@ -6,10 +6,10 @@ namespace Kennel\Laravel;
 
 use Kennel\Exception;
 
-/** A cache that fails stops no program. */
+/** Lets a program go on if the cache fails. */
 trait OrElse
 {
-    /** What work returns, or a replacement if the cache fails. */
+    /** Returns the result of the work, or the replacement if the cache fails. */
     private static function orElse(mixed $replacement, callable $work): mixed
     {
         try {

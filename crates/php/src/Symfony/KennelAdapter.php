@@ -11,8 +11,9 @@ use Symfony\Component\Cache\CacheItem;
 use Symfony\Contracts\Cache\ItemInterface;
 
 /**
- * A pool of Symfony, which is PSR-6, over a cache of Kennel. Of all processes that miss an item in `get()`, one computes
- * it, and the others wait for it: with a lock of the item's key, which ends with its process.
+ * A Symfony cache pool, which implements PSR-6, with a cache of Kennel. If several processes miss an item in `get()`,
+ * one of them computes it, and the others wait for it. For this it holds the lock of the item's key, which ends with
+ * its process.
  */
 final class KennelAdapter extends AbstractAdapter
 {
@@ -23,7 +24,7 @@ final class KennelAdapter extends AbstractAdapter
 
     /**
      * @param string $namespace a namespace of the cache. `clear()` clears this namespace, or the whole file if it is ''.
-     * @param int $defaultLifetime seconds until items expire that name no time; 0: never
+     * @param int $defaultLifetime the time to live, in seconds, of items for which none is given; 0 stands for no end
      */
     public function __construct(Cache $cache, string $namespace = '', int $defaultLifetime = 0)
     {
@@ -34,7 +35,7 @@ final class KennelAdapter extends AbstractAdapter
 
     protected function doFetch(array $ids): iterable
     {
-        // A class that is gone makes its items misses.
+        // An item whose class no longer exists counts as a miss.
         $handler = ini_set('unserialize_callback_func', self::class . '::handleUnserializeCallback');
         $missing = new \stdClass();
         try {
@@ -80,7 +81,7 @@ final class KennelAdapter extends AbstractAdapter
         return $failed;
     }
 
-    /** @internal What Symfony calls to compute an item. */
+    /** @internal Symfony calls this method to compute an item. */
     public function computeOnce(
         callable $callback,
         ItemInterface $item,

@@ -7,7 +7,7 @@ use Kennel\Symfony\KennelAdapter;
 use PHPUnit\Framework\TestCase;
 use Symfony\Contracts\Cache\ItemInterface;
 
-/** What the suites of the standards do not ask of the adapters. */
+/** Tests of the adapters that the suites of the standards do not contain. */
 final class AdapterTest extends TestCase
 {
     public function testOneOfManyProcessesComputesAnItemOfSymfony(): void

@@ -6,7 +6,7 @@ use Kennel\Cache;
 use Kennel\Exception;
 use PHPUnit\Framework\TestCase;
 
-/** The class, in the extension and over FFI: both have to pass. */
+/** Tests the class. Both that of the extension and that over FFI must pass. */
 final class CacheTest extends TestCase
 {
     private static ?Cache $file = null;
@@ -19,7 +19,7 @@ final class CacheTest extends TestCase
         $this->cache->invalidate();
     }
 
-    /** Runs a function in a child, and waits for its end. */
+    /** Runs a function in a child process, and waits for the end of the process. */
     private static function child(callable $work): int
     {
         $pid = pcntl_fork();
@@ -30,7 +30,7 @@ final class CacheTest extends TestCase
                 fwrite(STDERR, $thrown . "\n");
                 $code = 99;
             }
-            // Without the ends of the parent's tests.
+            // The child must not run the parent's shutdown functions and destructors.
             posix_kill(getmypid(), $code === 0 ? SIGTERM : SIGKILL);
             sleep(10);
         }

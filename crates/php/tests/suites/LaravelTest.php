@@ -14,7 +14,10 @@ use PHPUnit\Framework\TestCase;
 require_once 'Illuminate/Container/autoload.php';
 require_once 'Illuminate/Cache/autoload.php';
 
-/** The store of Laravel. Where Laravel's own ArrayStore says what is right, both have to answer the same. */
+/**
+ * Tests the store for Laravel. Where Laravel's own ArrayStore defines the right answer, both stores must answer the
+ * same.
+ */
 final class LaravelTest extends TestCase
 {
     private static ?Kennel\Cache $file = null;
@@ -27,7 +30,7 @@ final class LaravelTest extends TestCase
         $this->store = new KennelStore(self::$file->namespace('laravel'), 'app:');
     }
 
-    /** Calls on both stores. */
+    /** Calls that both stores must answer alike. */
     public function calls(): array
     {
         return [

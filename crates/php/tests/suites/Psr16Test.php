@@ -2,7 +2,7 @@
 
 declare(strict_types=1);
 
-/** The suite of PSR-16. */
+/** Runs the suite of PSR-16. */
 final class Psr16Test extends Cache\IntegrationTests\SimpleCacheTest
 {
     private static ?Kennel\Cache $file = null;

@@ -2,7 +2,7 @@
 
 declare(strict_types=1);
 
-/** The suite of PSR-6, with the adapter of Symfony. */
+/** Runs the suite of PSR-6 with the adapter for Symfony. */
 final class SymfonyTest extends Cache\IntegrationTests\CachePoolTest
 {
     private static ?Kennel\Cache $file = null;

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 use PHPUnit\Framework\TestCase;
 
-/** The object cache of WordPress, whose calls programs of their own make: a request each. */
+/** Tests the object cache for WordPress. Separate programs make the calls, each as one request. */
 final class WordPressTest extends TestCase
 {
     private const OURS = __DIR__ . '/../../wordpress/object-cache.php';
@@ -32,7 +32,7 @@ final class WordPressTest extends TestCase
         return $said;
     }
 
-    /** WordPress' own functions, if it is there. */
+    /** The file with WordPress' own functions, if WordPress is available. */
     private static function core(): ?string
     {
         $core = (getenv('WORDPRESS') ?: '/usr/share/wordpress') . '/wp-includes/cache.php';
@@ -43,7 +43,7 @@ final class WordPressTest extends TestCase
     public function testItAnswersAsWordPressItself(string $calls, string $expected): void
     {
         $this->assertSame($expected, $this->said(self::OURS, $calls));
-        // WordPress itself, where it is there, says that the expectation is right.
+        // If WordPress is available, check the expected answers with WordPress itself.
         if (self::core() !== null) {
             $this->assertSame($expected, $this->said(self::core(), $calls));
         }
@@ -61,7 +61,7 @@ final class WordPressTest extends TestCase
         $this->assertSame("[{\"a\":1},3,false,false]\n", $this->said(self::OURS, 'find'));
     }
 
-    /** Without a file it is the cache of one request. */
+    /** Without a cache file, values live only as long as a request. */
     public function testAFileThatCannotBeOpenedStopsNoRequest(): void
     {
         $this->assertSame(file_get_contents(__DIR__ . '/wordpress-same.txt'), $this->said(self::OURS, 'same', '/no/such/folder/x'));

@@ -1,6 +1,6 @@
 <?php
 
-/** The suites' classes: Debian's packages, and this library. */
+/** Loads the classes that the suites use: those of Debian's packages, and those of this library. */
 
 set_include_path(get_include_path() . PATH_SEPARATOR . '/usr/share/php');
 require_once 'Psr/SimpleCache/autoload.php';
@@ -9,7 +9,7 @@ require_once 'Cache/IntegrationTests/autoload.php';
 require_once 'Symfony/Component/Cache/autoload.php';
 require_once __DIR__ . '/../../src/autoload.php';
 
-/** An empty cache file, which the end of the program removes. */
+/** Creates an empty cache file, which is removed when the program ends. */
 function fresh_cache(array $options = ['capacity' => 16 << 20]): Kennel\Cache
 {
     static $count = 0;

@@ -161,7 +161,8 @@ __all__ = [
     "Verification",
 ]
 
-# Public classes are named as programs import them, also in tracebacks, and not after the file that defines them.
+# Tracebacks and pickles name a public class by the module from which programs import it, not by the one that defines
+# it.
 for _value in [globals()[name] for name in __all__]:
     if isinstance(_value, type):
         _value.__module__ = __name__

@@ -9,6 +9,6 @@ __all__ = ["now"]
 
 
 def now(clock: Callable[[], float] = time.monotonic) -> float:
-    """Returns the time of a monotonic clock in seconds. A test that replaces the functions of the module ``time``, for
-    example with freezegun, does not replace this clock; otherwise waits would never end."""
+    """Returns the time of a monotonic clock in seconds. If a test replaces the functions of the module ``time``, for
+    example with freezegun, this clock still runs; otherwise waits would never end."""
     return clock()

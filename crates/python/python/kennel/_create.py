@@ -25,7 +25,7 @@ __all__ = ["Creating"]
 
 
 class _Batch(contextlib.ExitStack):
-    """The keys of one call with their values and claims. At its end all claims end."""
+    """The keys of one call with their values and claims. When the ``with`` block ends, all claims end."""
 
     def __init__(self, keys: Iterable[BytesLike], wait: Optional[Seconds]) -> None:
         super().__init__()
@@ -36,7 +36,8 @@ class _Batch(contextlib.ExitStack):
         self._claims: Dict[bytes, _kennel.Claim] = {}
 
     def in_one_order(self) -> List[bytes]:
-        """Each key once, in an order that is the same for all callers, so that no two callers wait for each other."""
+        """Returns each key once, in an order that is the same for all callers, so that no two callers wait for each
+        other."""
         return sorted(set(self._stored))
 
     def time_left(self) -> Optional[float]:
@@ -56,7 +57,7 @@ class _Batch(contextlib.ExitStack):
         return missing
 
     def missing(self) -> List[BytesLike]:
-        """Each key to be created, once, in the caller's order."""
+        """Returns each key whose value this caller creates, once, in the caller's order."""
         return list(self._missing().values())
 
     def _created(self, created: Sequence[Creatable]) -> List[Tuple[bytes, Creatable]]:
@@ -69,8 +70,8 @@ class _Batch(contextlib.ExitStack):
         return [self._values[key] for key in self._stored]
 
     def failed(self, error: Exception) -> List[Optional[bytes]]:
-        """Reports that the creator raised an exception. Returns the values of all keys if a stale one takes the place of
-        each missing one, or raises the exception."""
+        """Reports that the creator raised an exception. If each missing key has a stale value, returns the values of
+        all keys; otherwise raises the exception."""
         for key, claim in self._claims.items():
             self._values[key] = claim.fail()
         if any(self._values[key] is None for key in self._claims):
@@ -110,11 +111,11 @@ class Creating(_kennel.Space, Memoizing):
         shared: bool = False,
         check: float = 0.0,
     ) -> Near:
-        """Returns a handle for objects that each process keeps decoded, a :class:`kennel.Near`.
+        """Returns a :class:`kennel.Near`, which keeps decoded objects in this process.
 
-        Before each use a look at the cache confirms that the object is the current one: it is never older than what
-        ``get`` would return, whichever process wrote or invalidated it, and there are no messages between processes.
-        Every process holds its own objects.
+        Before each use, the process looks in the cache whether the object is still the current one. So an object is
+        never older than what ``get`` would return, whichever process wrote or invalidated the value, and processes
+        exchange no messages. Every process holds its own objects.
 
         >>> import kennel, tempfile, os
         >>> folder = tempfile.TemporaryDirectory()
@@ -126,17 +127,17 @@ class Creating(_kennel.Space, Memoizing):
         True
         >>> cache.close(); folder.cleanup()
 
-        Only objects that cannot change are kept unasked: None, numbers, text, bytes, dates and times, UUIDs,
+        By default only objects that cannot change are kept: None, numbers, text, bytes, dates and times, UUIDs,
         enumerations, and tuples and frozensets of these. All others are decoded for each call.
 
-        :param items: the most objects to keep; default 1024.
-        :param bytes: the most bytes of stored values whose objects are kept; objects take several times as much.
-            Default 16 MiB.
+        :param items: the largest number of objects to keep; default 1024.
+        :param bytes: the largest total size of the kept objects, counted in bytes of their keys and stored values; the
+            decoded objects take several times as much memory. Default 16 MiB.
         :param serializer: ``pickle`` (default), ``json``, ``bytes``, or an object with ``dumps`` and ``loads``.
-        :param shared: keep other objects, too, so that all callers in a process get the same object, which none of them
-            may change. Default False.
-        :param check: the share of uses, from 0 to 1, in which to test whether a caller has changed a shared object; then
-            :class:`kennel.Mutated` is raised. For tests; default 0.
+        :param shared: keep other objects, too. All callers in the process then get the same object, and none of them
+            may change it. Default False.
+        :param check: the share of uses, from 0 to 1, in which to test whether a caller has changed a shared object. If
+            so, :class:`kennel.Mutated` is raised. For tests; default 0.
         """
         return Near(self, items, bytes, serializer, shared, check)
 
@@ -162,8 +163,8 @@ class Creating(_kennel.Space, Memoizing):
         resilient: bool = False,
         tags: Optional[Tags] = None,
     ) -> Optional[bytes]:
-        """Returns the value of a key, and creates it if the key has none: exactly one caller across all threads and
-        processes runs ``create``; the others wait for its value.
+        """Returns the value of a key. If the key has none, exactly one caller across all threads and processes runs
+        ``create``, and the others wait for its value.
 
         If the value is stale, one caller creates a new one, and all others immediately get the stale one. If a creator
         dies or raises an exception, the next waiting caller creates the value; the exception reaches only the caller
@@ -171,8 +172,8 @@ class Creating(_kennel.Space, Memoizing):
         is returned to its creator and not stored. ``create`` may create other keys in this way; if it asks for its own
         key, :class:`kennel.OwnClaim` is raised.
 
-        :param create: a function that returns the value, or ``None`` if the key has no value; or a
-            :class:`kennel.Created`, which says more about the value.
+        :param create: a function that returns the value, or ``None`` if the key has no value, or a
+            :class:`kennel.Created`, a value with times and tags of its own.
         :param ttl: time to live: seconds, or a ``timedelta``, until the value expires. The default is that of the
             namespace; without one the value does not expire.
         :param stale: seconds, or a ``timedelta``, until the value is stale; at most ``ttl``.
@@ -181,32 +182,33 @@ class Creating(_kennel.Space, Memoizing):
             ``None`` waits without limit, 0 does not wait. Default 30.
         :param unprotected: when ``wait`` is over, run ``create`` in this caller, too, instead of raising an error.
             ``stats().counters.unprotected`` counts this. Default False.
-        :param claim_max_age: how many seconds a creator excludes other callers. After that one of them may create the
+        :param claim_max_age: how many seconds a creator excludes other callers. After that, one of them may create the
             value, even if the first creator is still running. Default 300.
-        :param early_refresh: create a new value before the current one is stale, or expires, with a probability that
-            rises towards that moment. 1.0 is a good factor; a larger one refreshes earlier. By default there is no
-            early refresh.
+        :param early_refresh: create a new value before the current one becomes stale or expires, with a probability
+            that rises as that moment approaches. 1.0 is a good factor; a larger one refreshes earlier. By default there
+            is no early refresh.
         :param flags: a number from 0 to 2**32 - 1 that is stored with the value; default 0.
         :param should_cache: a function that gets the created value as bytes, and returns whether to store it. By
             default all values are stored.
-        :param background: create the new value for a stale one in a thread of its own, so that this caller, too, gets
-            the stale value immediately. Default False.
+        :param background: if the value is stale, create the new one in a thread of its own, so that this caller, too,
+            gets the stale value immediately. Default False.
         :param or_uncached: if the cache fails, run ``create`` and store nothing, as if there were no cache, instead of
-            raising :class:`kennel.Error`. ``stats().counters.uncached`` counts this, and it is logged once for each
-            kind of error. Default False.
-        :param on_error: ``stale``: if ``create`` raises an exception and there is a stale value that has not expired, and
-            was not deleted, replaced or invalidated meanwhile, return that value; the exception is logged.
-            ``stats().counters.stale_on_error`` counts this. Default ``raise``.
-        :param retry_after: after ``create`` raised an exception, nobody in any process creates the value of this key for
-            some seconds: callers get the stale value, or :class:`kennel.Resting` is raised. Two numbers: the first
-            pause, which doubles with each failure in a row, and the longest, such as ``(1, 30)``. A write of the key, and
-            an invalidation, end the pause. By default there is none.
+            raising :class:`kennel.Error`. ``stats().counters.uncached`` counts these calls, and each kind of error is
+            logged as a warning once. Default False.
+        :param on_error: what follows if ``create`` raises an exception. ``raise`` (default): this caller gets the
+            exception. ``stale``: it gets the stale value, and the exception is logged, if there is a stale value that
+            has not expired and was not deleted, replaced or invalidated meanwhile. ``stats().counters.stale_on_error``
+            counts this.
+        :param retry_after: how many seconds the key rests after ``create`` raised an exception: no process then creates
+            its value, and callers get the stale value, or :class:`kennel.Resting` is raised. Two numbers: the first
+            pause, which doubles with each failure in a row, and the longest, such as ``(1, 30)``. A write of the key or
+            an invalidation ends the pause. By default there is no pause.
         :param share_failure: raise :class:`kennel.FailedElsewhere` if the creation for which this caller waits fails,
             instead of running ``create``, too. Default False.
         :param resilient: all of ``on_error="stale"``, ``retry_after=(1, 30)``, ``share_failure`` and ``or_uncached``.
             Default False.
-        :param tags: the names of tags of the value, or of the remembered absence, at most :data:`kennel.MAX_TAGS`. An
-            invalidation of one of them by :meth:`invalidate_tags` covers the value from the beginning of its creation.
+        :param tags: the names of the tags of the value, or of the remembered absence, at most :data:`kennel.MAX_TAGS`.
+            An invalidation of one of them by :meth:`invalidate_tags` also covers a value whose creation has begun.
         """
         return self._get_or_create(
             key,
@@ -273,9 +275,9 @@ class Creating(_kennel.Space, Memoizing):
         resilient: bool = False,
         tags: Optional[Tags] = None,
     ) -> Got:
-        """Does the same as :meth:`get_or_create`, with the same parameters, and returns the value with its metadata, and
-        how this caller came to it: a :class:`kennel.Got`. So a program can tell a client for how long it may keep the
-        value, or count what was created.
+        """Does the same as :meth:`get_or_create`, with the same parameters, but returns a :class:`kennel.Got`: the
+        value with its metadata, and how this caller came to it. With these a program can tell a client how long it may
+        keep the value, or count how many values were created.
 
         >>> import kennel, tempfile, os
         >>> folder = tempfile.TemporaryDirectory()
@@ -338,7 +340,7 @@ class Creating(_kennel.Space, Memoizing):
     ) -> Optional[bytes]:
         """Does the same as :meth:`get_or_create` for coroutines, with the same parameters: ``create`` is a coroutine
         function, and the event loop continues to run while another caller creates the value. The calling task owns the
-        claim. With ``background`` a new task creates the new value for a stale one."""
+        claim. With ``background``, a new task replaces a stale value."""
         return await self._aget_or_create(
             key,
             create,
@@ -404,7 +406,7 @@ class Creating(_kennel.Space, Memoizing):
         resilient: bool = False,
         tags: Optional[Tags] = None,
     ) -> Got:
-        """Does the same as :meth:`get_or_create_item` for coroutines, as :meth:`aget_or_create`."""
+        """Does the same as :meth:`get_or_create_item` for coroutines: see :meth:`aget_or_create`."""
         found = await find(
             self,
             key,
@@ -454,9 +456,9 @@ class Creating(_kennel.Space, Memoizing):
         ``create``. Keys are claimed in an order that is the same for all callers, so two callers never wait for each
         other.
 
-        :param keys: the keys. A key that occurs twice is created once.
-        :param create: a function that gets the list of the keys to create, and returns as many values in the same
-            order, with ``None`` for each key that has no value. Each may be a :class:`kennel.Created`.
+        :param keys: the keys. The value of a key that occurs twice is created once.
+        :param create: a function that gets the list of the missing keys, and returns their values in the same order,
+            with ``None`` for each key that has no value. Each value may be a :class:`kennel.Created`.
         :param ttl: time to live: seconds, or a ``timedelta``, until the values expire. The default is that of the
             namespace; without one they do not expire.
         :param stale: seconds, or a ``timedelta``, until the values are stale; at most ``ttl``.
@@ -465,19 +467,19 @@ class Creating(_kennel.Space, Memoizing):
             :class:`kennel.TimedOut` is raised; ``None`` waits without limit, 0 does not wait. Default 30.
         :param unprotected: when ``wait`` is over, create the remaining values in this caller, too, instead of raising
             an error. ``stats().counters.unprotected`` counts this. Default False.
-        :param claim_max_age: how many seconds a creator excludes other callers. After that one of them may create the
+        :param claim_max_age: how many seconds a creator excludes other callers. After that, one of them may create the
             value, even if the first creator is still running. Default 300.
         :param flags: a number from 0 to 2**32 - 1 that is stored with each value; default 0.
         :param should_cache: a function that gets a created value as bytes, and returns whether to store it. By default
             all values are stored.
         :param or_uncached: if the cache fails, create the values and store nothing, instead of raising
             :class:`kennel.Error`. Default False.
-        :param on_error: ``stale``: if ``create`` raises an exception and each missing key has a stale value, return those
-            values. Default ``raise``.
+        :param on_error: ``stale``: if ``create`` raises an exception and each missing key has a stale value, return
+            those values. ``raise`` (default): raise the exception.
         :param retry_after: as for :meth:`get_or_create`, for each key.
         :param share_failure: as for :meth:`get_or_create`.
         :param resilient: as for :meth:`get_or_create`.
-        :param tags: the names of tags of all created values; those of one value are in its :class:`kennel.Created`.
+        :param tags: the names of the tags of all created values. A :class:`kennel.Created` can add tags to one value.
         """
         how: Dict[str, Any] = dict(
             ttl=ttl,

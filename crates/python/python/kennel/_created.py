@@ -1,4 +1,4 @@
-"""What a creator returns beside the value itself."""
+"""What a creator may return in addition to the value itself."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ __all__ = ["Created", "again", "parts", "plain"]
 
 T = TypeVar("T", covariant=True)
 
-#: The options that hold for a remembered absence, too.
+#: The options that also apply to a remembered absence.
 _OF_ABSENCE = ("ttl", "expires_at", "tags")
 
 
 class Created(Generic[T]):
-    """A value that a creator made, with what may depend on the value: a creator returns this in place of the value alone.
+    """A created value with options of its own, which may depend on the value. A creator returns it instead of the value
+    alone.
 
     >>> import kennel, tempfile, os
     >>> folder = tempfile.TemporaryDirectory()
@@ -37,17 +38,18 @@ class Created(Generic[T]):
     False
     >>> cache.close(); folder.cleanup()
 
-    What is not given is as the call says for whose sake the creator runs. Callers get the value alone.
+    For each option that is not given, the option of the call that runs the creator applies. Callers get the value
+    alone.
 
-    :param value: the value; where ``None`` means that there is no value, the times and tags are those of its being
-        remembered.
+    :param value: the value. If ``None`` means that there is no value, the times and tags are those of the remembered
+        absence.
     :param ttl: time to live: seconds, or a ``timedelta``, until the value expires.
     :param stale: seconds, or a ``timedelta``, until the value is stale; at most ``ttl``.
     :param expires_at: the time at which the value expires, in seconds since 1970, instead of ``ttl``.
     :param flags: a number from 0 to 2**32 - 1 that is stored with the value.
     :param tags: the names of tags, in addition to those of the call, together at most :data:`kennel.MAX_TAGS`. Every
-        invalidation since the creation began counts, also of tags that only the finished value shows.
-    :param stored: False returns the value to its creator and does not store it; default True.
+        invalidation since the creation began counts, also for tags that are known only now.
+    :param stored: False returns the value to the caller that created it and does not store it; default True.
     """
 
     __slots__ = ("value", "stored", "_own")
@@ -68,7 +70,7 @@ class Created(Generic[T]):
         tags: Optional[Tags] = None,
         stored: bool = True,
     ) -> None:
-        # A wrong option is an error here, where it is given.
+        # Check the options here, so that the traceback shows where the wrong one was given.
         check_seconds("ttl", ttl)
         check_seconds("stale", stale)
         check_life(ttl, stale)
@@ -87,12 +89,12 @@ class Created(Generic[T]):
 
 
 def plain(made: Any) -> Any:
-    """The value of what a creator returned."""
+    """Returns the value alone from what a creator returned."""
     return made.value if isinstance(made, Created) else made
 
 
 def parts(made: Any) -> Tuple[Any, Dict[str, Any], bool]:
-    """The value of what a creator returned, the options that it brings along, and whether it is to be stored."""
+    """Splits what a creator returned into the value, the options of its own, and whether to store it."""
     if not isinstance(made, Created):
         return made, {}, True
     own = made._own
@@ -104,7 +106,7 @@ def parts(made: Any) -> Tuple[Any, Dict[str, Any], bool]:
 def again(
     made: Any, value: Any, tags: Optional[Tags] = None, renamed: Optional[Callable[[bytes], bytes]] = None
 ) -> Any:
-    """What a creator returned, with its value in another form, with its tags under other names, and with further tags."""
+    """Returns what a creator returned, with its value in another form, its tags under other names, and further tags."""
     if not isinstance(made, Created):
         return value if tags is None else Created(value, tags=tags)
     other: Created[Any] = Created(value, stored=made.stored)

@@ -20,27 +20,27 @@ class Creation:
 
     @property
     def value(self) -> Any:
-        """The value, once it was made."""
+        """The value, after it was created."""
         return plain(self._made)
 
     def run(self) -> Any:
-        """Returns the value, without the cache."""
+        """Creates and returns the value."""
         self.has_begun = True
         self._made = self._default() if callable(self._default) else self._default
         return self.value
 
     async def arun(self) -> Any:
-        """Returns the value, and awaits it if ``default`` returned an awaitable."""
+        """Creates and returns the value. Awaits it if ``default`` returned an awaitable."""
         if inspect.isawaitable(self.run()):
             self._made = await self._made
         return self.value
 
     def stored(self) -> Any:
-        """Returns the value as bytes."""
+        """Creates the value and returns it as bytes."""
         return self._as_bytes(self.run())
 
     async def astored(self) -> Any:
-        """Returns the value as bytes, for coroutines."""
+        """Does the same as :meth:`stored` for coroutines."""
         return self._as_bytes(await self.arun())
 
     def _as_bytes(self, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Decoding of stored values, which fails for example if a class was renamed, or another program wrote the value."""
+"""Decoding of stored values. It fails, for example, if a class was renamed or another program wrote the value."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ __all__ = ["Decoder", "forget"]
 class Decoder:
     """Decodes stored values. A value that cannot be decoded counts as a miss.
 
-    An exception would reach every caller until the value expires, and no caller would replace the value. The first
-    failure of each kind is logged as a warning, further ones at debug level; :attr:`undecodable` counts them.
+    If decoding raised an exception instead, every caller would get it until the value expires, and none would replace
+    the value. The first failure of each kind is logged as a warning, further ones at debug level; :attr:`undecodable`
+    counts them.
     """
 
     def __init__(self, serializer: Serializer, where: object) -> None:

@@ -1,5 +1,5 @@
-"""The creation of a missing value by the caller that has its claim, and how it ends: what the creator made is stored, or
-its failure is reported."""
+"""The creation of a missing value by the caller that holds the claim, and how it ends: the created value is stored, or
+the creator's failure is reported."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from ._log import log, not_stored, stale_used
 __all__ = ["BytesLike", "Creatable", "CreatedItem", "CreatedValue", "Note", "aend", "as_bytes", "claim_of", "end"]
 
 BytesLike = Union[str, bytes, bytearray, memoryview]
-#: What a creator may return; None: there is no value.
+#: What a creator may return. None means that there is no value.
 Creatable = Union[BytesLike, None, "Created[Optional[BytesLike]]"]
-#: A function that is told the id of a value that was found.
+#: A function that gets the id of a value that was found.
 Note = Optional[Callable[[Tuple[int, int]], None]]
 R = TypeVar("R")
 
 
 def as_bytes(given: Any) -> bytes:
-    """The stored form of a key or a value."""
+    """Returns the stored form of a key or a value."""
     if isinstance(given, bytes):
         return given
     return given.encode("utf-8", "surrogatepass") if isinstance(given, str) else memoryview(given).tobytes()
 
 
 def _stored_parts(made: Any, should_cache: Any) -> Tuple[Optional[bytes], Dict[str, Any], bool]:
-    """What a creator returned: the value as bytes, how it is to be stored, and whether it is."""
+    """Splits what a creator returned into the value as bytes, how to store it, and whether to store it."""
     value, how, stored = parts(made)
     if value is None:
         return None, how, stored
@@ -43,7 +43,8 @@ def _stored_parts(made: Any, should_cache: Any) -> Tuple[Optional[bytes], Dict[s
 
 
 def end(space: _kennel.Space, claim: _kennel.Claim, key: object, made: Any, should_cache: Any) -> Optional[bytes]:
-    """Stores a created value. If the cache cannot store it, this is logged and is not an error of the caller."""
+    """Stores a created value. If the cache cannot store it, the error is logged, and the caller still gets the
+    value."""
     data, how, stored = _stored_parts(made, should_cache)
     try:
         if not stored:
@@ -69,7 +70,7 @@ async def aend(
 async def _astore(
     space: _kennel.Space, claim: _kennel.Claim, key: object, data: Optional[bytes], **how: Any
 ) -> Tuple[Optional[_kennel.Item], bool]:
-    """Stores a created value on an event loop, whose thread must not wait for a lock. It does not use another thread
+    """Stores a created value on an event loop, whose thread must not wait for a lock. Another thread does not wait
     either, because all threads of the default executor may be busy, perhaps waiting for this value."""
     told = claim._try_store_as_item(data, **how)
     began, pause = now(), FIRST_PAUSE
@@ -92,7 +93,7 @@ def _logged(
 
 
 def claim_of(space: _kennel.Space, key: object, found: _kennel.Lookup) -> Optional[_kennel.Claim]:
-    """The claim of a lookup, if it has one. If its value will not be stored, the reason is logged."""
+    """Returns the claim of a lookup, if it has one. If the created value cannot be stored, logs the reason."""
     claim = found.claim
     why = None if claim is None else claim.uncached
     if why is not None:
@@ -101,7 +102,7 @@ def claim_of(space: _kennel.Space, key: object, found: _kennel.Lookup) -> Option
 
 
 class _Creation(ABC, Generic[R]):
-    """One creation of the value of a key, and what its caller gets."""
+    """One creation of the value of a key. Subclasses determine what the caller gets."""
 
     def __init__(
         self, space: _kennel.Space, key: object, found: _kennel.Lookup, claim: _kennel.Claim, should_cache: Any
@@ -110,7 +111,7 @@ class _Creation(ABC, Generic[R]):
         self.should_cache = should_cache
 
     def run(self, create: Callable[[], Any], background: bool) -> R:
-        """Calls the creator: in the background if that is wanted and there is a value to be used meanwhile."""
+        """Calls the creator: in the background if the caller wants that and there is a stale value to use meanwhile."""
         if background and self.found.value is not None:
             _in_background(lambda: self._run(create), self.key)
             return self.meanwhile()
@@ -141,11 +142,12 @@ class _Creation(ABC, Generic[R]):
 
     @abstractmethod
     def meanwhile(self) -> R:
-        """The value to be used while the background creates the new one."""
+        """Returns the value to use while the new one is created in the background."""
 
     @abstractmethod
     def failed(self, error: Exception) -> R:
-        """Reports that a creator raised an exception. Returns the stale value that takes its place, or raises it."""
+        """Reports that the creator raised an exception. Returns the stale value to use instead, or raises the
+        exception."""
 
     @abstractmethod
     def end(self, made: Any) -> R:
@@ -157,7 +159,7 @@ class _Creation(ABC, Generic[R]):
 
 
 class CreatedValue(_Creation[Optional[bytes]]):
-    """The creation of a caller that gets the value alone."""
+    """A creation whose caller gets the value alone."""
 
     def __init__(
         self,
@@ -191,10 +193,10 @@ class CreatedValue(_Creation[Optional[bytes]]):
 
 
 class CreatedItem(_Creation[Got]):
-    """The creation of a caller that gets the item."""
+    """A creation whose caller gets the item."""
 
     def meanwhile(self) -> Got:
-        # A value that is refreshed early is not stale yet.
+        # An early refresh begins before the value is stale.
         item = self.found.item
         return Got(item, "stale" if item is not None and item.is_stale else "hit")
 

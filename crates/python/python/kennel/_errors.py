@@ -1,6 +1,6 @@
-"""The exceptions: one class for each error of the engine, with the same name.
+"""The exceptions: one class for each kind of error.
 
-Each class also derives from the matching built-in exception, so ``except FileNotFoundError`` and
+A class also derives from the built-in exception that matches it, if there is one, so ``except FileNotFoundError`` and
 ``except TimeoutError`` work. The numbers and paths of the message are attributes.
 """
 
@@ -79,18 +79,18 @@ class NotFound(_OfFile, FileNotFoundError):
 
 
 class Exists(_OfFile, FileExistsError):
-    """A file exists already at this path."""
+    """A file already exists at this path."""
 
 
 class BadFile(_OfFile):
     """The file is not a cache file, has another version of the format, or has a damaged header."""
 
     field: str
-    """The invalid part of the file."""
+    """The part of the file that is invalid."""
     expected: str
-    """The valid value."""
+    """What a valid file contains there."""
     found: str
-    """The value in the file."""
+    """What this file contains there."""
 
 
 class Mismatch(_OfFile):
@@ -101,11 +101,11 @@ class Mismatch(_OfFile):
     asked: str
     """The value that was given for the option."""
     found: str
-    """The value of the file."""
+    """The value in the file."""
 
 
 class LocksLost(_OfFile):
-    """The lock files of the cache file are missing."""
+    """The lock files of the cache file are missing. The file cannot be used without them."""
 
 
 class UnknownStrategy(_OfFile):
@@ -123,22 +123,22 @@ class OpenElsewhere(_OfFile):
 
 
 class NotTrusted(_OfFile, PermissionError):
-    """Another user can write the file, or owns it. Its contents could make a process that unpickles them run any
-    code."""
+    """The file belongs to another user, or another user can write to it. A process that unpickles its values could be
+    made to run any code."""
 
 
 class NetworkFilesystem(_OfFile, OSError):
     """The file is on a file system on which mapped memory or locks may not be shared between processes."""
 
     kind: str
-    """The file system."""
+    """The kind of file system."""
 
 
 class NoSpace(_OfFile, OSError):
-    """The file system has not enough space for the file."""
+    """The file system does not have enough space for the file."""
 
     needed: int
-    """The size of the file in bytes."""
+    """The size of the file, in bytes."""
 
 
 class SeatsFull(_OfFile):
@@ -165,66 +165,69 @@ class KeyTooLong(Error, ValueError):
     size: int
     """The length of the key in bytes."""
     limit: int
-    """The largest length in bytes."""
+    """The largest valid length in bytes."""
 
 
 class TooManyTags(Error, ValueError):
     """A value has more tags than ``kennel.MAX_TAGS``."""
 
     found: int
-    """How many tags were given."""
+    """How many different tags were given."""
     limit: int
-    """The most tags of a value."""
+    """The largest number of tags that a value can have."""
 
 
 class TooLarge(Error, ValueError):
     """An item is larger than a quarter of a stripe's main ring."""
 
     size: int
-    """The size of the item in bytes."""
+    """The size of the item in bytes, header included."""
     limit: int
-    """The largest size in bytes."""
+    """The size of the largest item that fits, in bytes."""
 
 
 class NotANumber(Error, ValueError):
-    """``incr`` or ``decr`` of a value that is not a number from 0 to 2**64 - 1 in decimal digits."""
+    """``incr`` or ``decr`` found a value that is not a number from 0 to 2**64 - 1 in decimal digits."""
 
     found: str
-    """The value."""
+    """The value, shortened if it is long."""
 
 
 class Overflow(Error, OverflowError):
-    """``incr`` above 2**64 - 1, or ``decr`` below 0. The value is unchanged."""
+    """The result of ``incr`` would be above 2**64 - 1, or that of ``decr`` below 0. The value is unchanged."""
 
     value: int
-    """The number that the key has."""
+    """The unchanged value of the key."""
 
 
 class Busy(Error, TimeoutError):
-    """The lock of the stripe was held by another caller for the whole of ``lock_wait``; nothing was written."""
+    """Another caller held the lock of the stripe for the whole of ``lock_wait``, or kept the file closed to resize it.
+    Nothing was written."""
 
     stripe: int
-    """The number of the stripe, from 0."""
+    """The number of the stripe, from 0; 2**32 - 1 stands for the whole file."""
     waited: float
     """How many seconds the caller waited."""
 
 
 class TimedOut(Error, TimeoutError):
-    """The caller's ``wait`` was over before the key's claim, or any claim of its stripe, was free."""
+    """The caller's ``wait`` was over: until then another caller held the key's claim, or all claims of its stripe were
+    held."""
 
     waited: float
     """How many seconds the caller waited."""
 
 
 class OwnClaim(Error, RuntimeError):
-    """The thread or task already holds the claim of the key, so it would wait for itself forever."""
+    """The calling thread or task already holds the claim of the key, so it would wait for itself forever."""
 
 
 class Resting(Error, RuntimeError):
-    """Creations of the key failed, and nobody creates it for a time: see the option ``retry_after``."""
+    """Creations of the key's value failed, and no process tries again until a pause is over: see the option
+    ``retry_after``."""
 
     left: float
-    """How many seconds are left."""
+    """How many seconds of the pause are left."""
 
 
 class FailedElsewhere(Error, RuntimeError):
@@ -248,7 +251,7 @@ class LeaseRefused(_OfFile, OSError):
 
 
 class NoMemory(Error, MemoryError):
-    """The process has not enough memory for a value."""
+    """The process does not have enough memory for a value."""
 
     needed: int
     """The size of the value in bytes."""
@@ -264,7 +267,7 @@ class BufferTooSmall(Error, ValueError):
 
 
 class NotResized(Error):
-    """The file cannot get another size now: keys stay locked, or another process resizes it. It is as it was."""
+    """The file cannot be resized now: keys stay locked, or another process is resizing it. The file is unchanged."""
 
     path: pathlib.Path
     """The path of the file."""

@@ -1,4 +1,4 @@
-"""How coroutines wait for values: the thread of an event loop must not wait, so they ask again after pauses."""
+"""How coroutines wait for values: the thread of an event loop must not wait, so a coroutine asks again after pauses."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _tasks: "weakref.WeakKeyDictionary[Any, _kennel.Task]" = weakref.WeakKeyDictiona
 
 
 def task_of() -> _kennel.Task:
-    """The owner of the claims of the current ``asyncio`` task, so that a task that asks for its own key gets an
-    error."""
+    """Returns the owner of the current ``asyncio`` task's claims. With it, a task that asks for the key that it creates
+    gets an error."""
     current = asyncio.current_task()
     if current is None:
         return _kennel.Task()
@@ -26,12 +26,13 @@ def task_of() -> _kennel.Task:
 
 
 def own(owner: _kennel.Task) -> None:
-    """Makes the current task use an owner that another task has."""
+    """Makes the current task use the owner of another task."""
     _tasks[asyncio.current_task()] = owner
 
 
 async def find(space: _kennel.Space, key: Any, **how: Any) -> _kennel.Lookup:
-    """Does the same as ``space.claim``. The engine remembers between two looks for whose creation the caller waits."""
+    """Does the same as ``space.claim``. Between two attempts, the request remembers whose creation the caller waits
+    for."""
     request = space._request(key, task=task_of(), **how)
     pause = FIRST_PAUSE
     while True:

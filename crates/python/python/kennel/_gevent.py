@@ -15,10 +15,10 @@ _tasks: "weakref.WeakKeyDictionary[Any, _kennel.Task]" = weakref.WeakKeyDictiona
 
 def current() -> Optional[Tuple[_kennel.Task, Callable[[float], None]]]:
     """Returns the owner of the calling greenlet's claims, and the function with which it sleeps while other greenlets
-    run; ``None`` in a thread in which gevent runs no greenlets.
+    run. Returns ``None`` in a thread in which gevent runs no greenlets.
 
-    If the greenlets of a thread had one owner, a greenlet that waits for another would seem to wait for itself. If it
-    waited without letting others run, it would wait forever for a greenlet of its own thread.
+    If all greenlets of a thread had the same owner, one that waits for another would seem to wait for itself. If a
+    greenlet waited without letting others run, it would wait forever for another greenlet of its thread.
     """
     local, greenlet = sys.modules.get("gevent._hub_local"), sys.modules.get("greenlet")
     hub = None if local is None else local.get_hub_if_exists()
@@ -26,7 +26,7 @@ def current() -> Optional[Tuple[_kennel.Task, Callable[[float], None]]]:
         return None
     running = greenlet.getcurrent()
     if running is hub:
-        # The hub switches between the greenlets. While it waits itself, none of them runs.
+        # The hub is the greenlet that switches between the others. While the hub itself waits, none of them can run.
         return None
     return _tasks.setdefault(running, _kennel.Task()), sys.modules["gevent"].sleep
 

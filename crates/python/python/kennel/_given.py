@@ -1,4 +1,4 @@
-"""The options of a call that creates a value, for the calls of the extension."""
+"""The options of a call that creates a value, as the extension takes them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def given(
     resilient: bool,
     tags: Optional[Tags],
 ) -> Dict[str, Any]:
-    """The options of a call that are not the defaults of ``claim``. Each option that is passed on costs a hit as much as
-    the look at the cache."""
+    """Returns the options that differ from the defaults of ``claim``. Passing on one option takes as long as the lookup
+    of a hit, so the others are left out."""
     how: Dict[str, Any] = {}
     if ttl is not None:
         how["ttl"] = ttl

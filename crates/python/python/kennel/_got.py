@@ -16,24 +16,24 @@ Source = Literal["hit", "stale", "waited", "created", "not_stored", "failed"]
 class Got:
     """A value with its metadata, and how the caller came to it: see :meth:`kennel.Cache.get_or_create_item`.
 
-    ``source`` says how the caller came to the value, or to the news that the key has none:
+    ``source`` says how the caller came to the value, or learned that the key has none:
 
-    * ``hit``: the cache had it.
-    * ``stale``: the cache had it, and it is stale. Another caller creates the new value, or the background does, or the
-      key rests after failures.
-    * ``waited``: this caller waited for another one, which created it.
-    * ``created``: this caller created it, and it is stored.
-    * ``not_stored``: this caller created it, and it is not stored: its key, or one of its tags, was written, deleted or
-      invalidated meanwhile, the value was refused or is too large, or the cache failed; or there is no value, and that
-      is not remembered.
-    * ``failed``: this caller's ``create`` raised an exception, and the cache had a stale value.
+    * ``hit``: the cache had the value.
+    * ``stale``: the cache had the value, and it is stale. Another caller or a background thread or task creates the new
+      value, or the key rests after failures.
+    * ``waited``: this caller waited for another one, which created the value.
+    * ``created``: this caller created the value, and it is stored.
+    * ``not_stored``: this caller created the value, and it is not stored: the key was written, deleted or invalidated
+      meanwhile, or a tag of the value was invalidated, or the value was refused or is too large, or the cache failed.
+      Or the key has no value, and this is not remembered.
+    * ``failed``: this caller's ``create`` raised an exception, and the caller gets the stale value.
     """
 
     item: Optional[Item]
     """The value with its metadata, a :class:`kennel.Item`; None if the key has no value. An item that is not stored has
     the flags and the times that it would have been stored with, and the stamp 0, which no stored item has."""
     source: Source
-    """How the caller came to it."""
+    """How the caller came to the value: see above."""
 
     @property
     def value(self) -> Optional[bytes]:
@@ -42,12 +42,12 @@ class Got:
 
 
 def found(lookup: Lookup) -> Got:
-    """What the cache had for a caller that does not create the value."""
+    """Returns the result for a caller that does not create the value."""
     if lookup.is_stale:
         return Got(lookup.item, "stale")
     return Got(lookup.item, "waited" if lookup.has_waited else "hit")
 
 
 def stored(item: Optional[Item], is_stored: bool) -> Got:
-    """What a caller created."""
+    """Returns the result for the caller that created the value."""
     return Got(item, "created" if is_stored else "not_stored")

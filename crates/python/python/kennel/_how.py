@@ -25,11 +25,11 @@ class Made:
     def __init__(self, how: "How", args: Any, kwargs: Any) -> None:
         self._how, self._args, self._kwargs = how, args, kwargs
         self.object: Any = NONE
-        #: Which write stored the value, if it was found in the cache.
+        #: The ids of the writes that stored the values that were found in the cache; the last one counts.
         self.ids: List[Id] = []
 
     def bytes_of(self, made: Any) -> Any:
-        """What the function returned, with its value as bytes."""
+        """Returns what the function returned, with its value as bytes."""
         self.object = plain(made)
         return again(made, self._how.serializer.dumps(self.object), self._how.tags(self._args, self._kwargs))
 
@@ -57,11 +57,11 @@ class How:
         #: The objects that this process keeps, if it keeps any.
         self.kept: Optional[Kept] = None
         self._tags_of: Optional[Callable[..., Tags]] = tags if callable(tags) else None
-        #: The tags of all values.
+        #: The tags that all values of the function have.
         self._tags = None if tags is None or callable(tags) else _kennel._tags(tags)
         self._creation = {**creation, "or_uncached": not require}
-        # With the serializer "bytes", None means that there is no value. This is remembered for as long as a value
-        # would be. A namespace may have a default for it, which only its file knows.
+        # With the serializer "bytes", None means that there is no value. An absence is remembered for as long as a
+        # value. A namespace may have a default time for absences, which only its file knows.
         absence = {**self._creation, "absence_ttl": math.inf if creation["ttl"] is None else creation["ttl"]}
         remembers = isinstance(self.serializer, Bytes) and should_cache is None
         self._with_absence = absence if remembers else self._creation
@@ -72,21 +72,21 @@ class How:
         return self._creation if is_namespace and self._creation["ttl"] is None else self._with_absence
 
     def tags(self, args: Any, kwargs: Any) -> "Optional[Tags]":
-        """The tags of the value for these arguments, if the options say any. They are asked for only when there is a value
-        to be stored."""
+        """Returns the tags of the value for these arguments, or None. A function that names the tags is called only
+        when there is a value to store."""
         return self._tags if self._tags_of is None else self._tags_of(*args, **kwargs)
 
 
 class Renewal:
-    """A value that a caller makes unasked, to replace the stored one."""
+    """A value that ``refresh`` creates to replace the stored one."""
 
     def __init__(self, space: Any, key: Any, how: How) -> None:
         self.space, self.key, self._how = space, key, how
         self._moment = None if space is None else _moment(space)
 
     def store(self, made: Any) -> None:
-        """Stores what the function returned, with its value as bytes, unless one of its tags was invalidated meanwhile. Then,
-        and if it is not to be stored, the old value goes, too."""
+        """Stores what the function returned, whose value is bytes. If one of its tags was invalidated meanwhile, or if
+        the value is not to be stored, removes the old value instead."""
         data, own, stored = parts(made)
         if data is None or not stored:
             self.space.delete(self.key)
@@ -103,13 +103,13 @@ class Renewal:
             self.space.delete(self.key)
 
     def _life(self, own: Dict[str, Any]) -> Dict[str, Any]:
-        """The options of the value: those that it brings along, in place of those of the function."""
+        """Returns the options of the value: its own ones take the place of those of the function."""
         given = {name: time for name, time in self._how.life.items() if time is not None}
         if "expires_at" in own:
             given.pop("ttl", None)
         given.update(own)
         if "ttl" in own and "stale" not in own and seconds(given.get("stale", 0)) > seconds(given["ttl"]):
-            # As for a created value: it expires before it is stale.
+            # As with a value of ``get_or_create``: it expires before it would be stale.
             del given["stale"]
         return given
 
@@ -118,4 +118,4 @@ def _moment(space: Any) -> Optional[_kennel.Moment]:
     try:
         return space.moment()  # type: ignore[no-any-return]
     except Error:
-        return None  # The write will say what is wrong.
+        return None  # The write that follows reports the error.

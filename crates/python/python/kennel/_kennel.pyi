@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 DEFAULT_CAPACITY: int
-# Those of the far tier are missing on Windows.
+# Windows has no far tier, so there FAR_OPTIONS, FarCache and FarCreation are missing.
 FAR_OPTIONS: tuple[str, ...]
 MAX_KEY: int
 MAX_TAGS: int

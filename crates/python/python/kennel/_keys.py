@@ -1,8 +1,8 @@
 """Text for arguments and functions: the same for equal values in every process, and different for different values.
 
 The text of a value begins with its exact type, unless the notation of the value implies the type. A function is
-identified by its module, its code and the values of its closure, because its name is not enough: two lambdas of one
-module, or two closures of one factory, have the same name.
+identified by its module, its qualified name, its code and the values of its closure. Its name alone is not enough: two
+lambdas of one module, or two closures of one factory, have the same name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _READABLE = 200
 
 
 class Unencodable(TypeError):
-    """A value for which no text exists that would be the same in every process."""
+    """A value has no text that would be the same in every process."""
 
     def __init__(self, value: object, why: str = "") -> None:
         self.kind = type(value).__qualname__
@@ -41,10 +41,10 @@ class Unencodable(TypeError):
 
 
 class EmptyCell(Exception):
-    """A variable in a closure that has no value yet, as the name of a recursive function during its definition."""
+    """A variable in a closure has no value yet, such as the name of a recursive function during its definition."""
 
 
-#: The functions that contain the value that is encoded. A function may refer to itself.
+#: The functions in which the value to encode occurs, the outermost first. A function may refer to itself.
 _Within = Tuple[Any, ...]
 _Encode = Callable[[Any, _Within], str]
 _Kinds = Tuple[Tuple[type, _Encode], ...]
@@ -72,14 +72,14 @@ def _dataclass(value: Any, within: _Within) -> str:
 
 
 def _scalars_of_numpy() -> "_Kinds":
-    """The encoding of numpy's scalars, if numpy was imported. Some of them are also numbers or text of Python."""
+    """Returns the encoder of numpy's scalars, if numpy was imported. Some of them are also Python numbers or text."""
     generic = getattr(sys.modules.get("numpy"), "generic", None)
     return ((generic, _scalar),) if isinstance(generic, type) else ()
 
 
 def _scalar(value: Any, within: _Within) -> str:
     item = value.item()
-    # A scalar without a Python type is its own item. Its notation is exact.
+    # For a scalar without a matching Python type, ``item`` returns the scalar itself. Its notation is exact.
     text = repr(item) if type(item) is type(value) else encoded(item, within)
     return _named(type(value), str(value.dtype), text)
 
@@ -125,8 +125,8 @@ def _ordered(value: Any, within: _Within) -> str:
 
 
 def _of_subclass(base: type, content: Callable[[Any], Any]) -> _Encode:
-    """Returns the encoder for instances of subclasses. It uses the content by the methods of the base class, which the
-    subclass may override, and the attributes."""
+    """Returns the encoder for instances of subclasses. The text contains the attributes, and the content, which methods
+    of the base class read, because the subclass may override them."""
 
     def encode(value: Any, within: _Within) -> str:
         return _named(type(value), encoded(content(value), within), *_state(value, base, within))
@@ -135,7 +135,7 @@ def _of_subclass(base: type, content: Callable[[Any], Any]) -> _Encode:
 
 
 def _state(value: Any, base: type, within: _Within) -> List[str]:
-    """The attributes of a value that come from classes below ``base``."""
+    """Returns the attributes of a value, except those that ``base`` itself defines."""
     found = dict(getattr(value, "__dict__", {}))
     for kind in type(value).__mro__:
         # Stop at the base class, and at subclasses from its own package, whose slots only repeat the value.
@@ -149,8 +149,8 @@ def _state(value: Any, base: type, within: _Within) -> List[str]:
 
 
 def _tuple(value: Any, within: _Within) -> str:
-    """Encodes an instance of a subclass of tuple with the names of its items, or for a structure of the system, such as
-    ``os.stat_result``, with its further attributes."""
+    """Encodes an instance of a subclass of tuple, with the names of its items if it has them. The text of a structure
+    of the system, such as ``os.stat_result``, includes its further attributes."""
     if hasattr(type(value), "n_sequence_fields"):
         return _named(type(value), encoded(value.__reduce__()[1], within))
     fields = getattr(value, "_fields", None)
@@ -159,7 +159,8 @@ def _tuple(value: Any, within: _Within) -> str:
 
 
 def _member(value: enum.Enum, within: _Within) -> str:
-    """Encodes a member of an enumeration. Combined flags have no name, or one that depends on the version of Python."""
+    """Encodes a member of an enumeration. A combination of flags has no name, or one that depends on Python's
+    version."""
     number = value._value_
     if isinstance(value, enum.Flag):
         return _named(type(value), encoded(number, within))
@@ -194,7 +195,7 @@ def _zone(value: Any, within: _Within) -> str:
 
 
 def _reduced(value: Any, within: _Within) -> str:
-    """Encodes a time zone of another type by the parts of its pickle."""
+    """Encodes a time zone of any other type by the parts from which pickle makes it."""
     try:
         reduced = value.__reduce_ex__(2)
     except Exception as error:
@@ -218,7 +219,7 @@ def _clock(value: Any, within: _Within) -> str:
 def _instant(value: datetime.datetime, within: _Within) -> List[str]:
     parts = [f"{_date(value)} {_clock(value, within)}"]
     if value.tzinfo is not None and type(value.tzinfo) is not datetime.timezone:
-        # The zone's rules for this time, which its name does not determine.
+        # The zone's name does not determine its rules for this time, so include their result.
         parts += [str(value.utcoffset()), repr(value.tzname())]
     return parts
 
@@ -247,15 +248,15 @@ def _span(value: datetime.timedelta, within: _Within) -> str:
 
 
 def _home(module: Any) -> str:
-    """Returns the name of a module. For the program itself this is its file, or the name with which ``python -m``
-    started it, and the same in a process that ``multiprocessing`` spawned."""
+    """Returns the name of a module. For the program itself this is the path of its file, or the name with which
+    ``python -m`` started it; a process that ``multiprocessing`` spawned gets the same name."""
     if module not in ("__main__", "__mp_main__"):
         return str(module)
     main = sys.modules.get(module)
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name != "__main__":
         return str(spec.name)
-    # The server of Jupyter, or the editor, provides the path of a notebook.
+    # The path of a notebook comes from the editor or from Jupyter's server.
     names = vars(main) if main is not None else {}
     file = names.get("__file__") or names.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
     return _absolute(file) if isinstance(file, str) else "__main__"
@@ -277,7 +278,7 @@ def _module(value: types.ModuleType, within: _Within) -> str:
 
 
 def _function(value: types.FunctionType, within: _Within) -> str:
-    """Encodes a function to which a value refers."""
+    """Encodes a function that is an argument, a default or part of a closure."""
     for depth, outer in enumerate(reversed(within)):
         if outer is value:
             return f"outer {depth}"
@@ -294,7 +295,7 @@ def _known_by(function: types.FunctionType, within: _Within) -> str:
 
 
 def _code(code: types.CodeType, within: _Within) -> str:
-    """Encodes the code of a function, without its place in the file."""
+    """Encodes the code of a function, without its position in the file."""
     names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
     constants = [_code(one, within) if isinstance(one, types.CodeType) else encoded(one) for one in code.co_consts]
@@ -375,7 +376,8 @@ _EXACT: Dict[type, _Encode] = {
     re.Pattern: _pattern,
 }
 
-#: Encoders for subclasses. The first match counts: an enumeration may be a number, and a ``datetime`` is a ``date``.
+#: Encoders for subclasses. The first match is used: an enumeration may also be a number, and a ``datetime`` is a
+#: ``date``.
 _KINDS: _Kinds = (
     (enum.Enum, _member),
     (datetime.datetime, _datetime),
@@ -397,7 +399,7 @@ _KINDS: _Kinds = (
     (collections.OrderedDict, _ordered),
 )
 
-#: Encoders for subclasses that may also match one of the above.
+#: Encoders for subclasses that are tried last, because their instances may also match one of the above.
 _NUMBERS_AND_TEXT: _Kinds = (
     (int, _of_subclass(int, int.__int__)),
     (float, _of_subclass(float, float.__float__)),
@@ -410,8 +412,8 @@ _NUMBERS_AND_TEXT: _Kinds = (
 
 
 def identity(function: Any) -> str:
-    """Returns the text that identifies a memoized function. Its defaults are not part of it, because they are
-    arguments."""
+    """Returns the text that identifies a memoized function. It does not contain the defaults of the parameters, because
+    the key contains them as arguments."""
     if isinstance(function, types.FunctionType):
         return _known_by(function, ())
     return encoded(function)
@@ -439,8 +441,8 @@ class Keys:
             self._identify()
 
     def _identify(self, is_called: bool = False) -> Optional[str]:
-        """Determines the text that identifies the function. Variables of its closure may get their values later, for
-        example the function's own name; then the next call tries again."""
+        """Determines the text that identifies the function. A variable of its closure, for example the function's own
+        name, may get its value later; then the next call of the function tries again."""
         try:
             self._prefix = identity(self._function)
         except EmptyCell:
@@ -469,7 +471,7 @@ class Keys:
         return f"{prefix}({text})"
 
     def _refusal(self, arguments: Dict[str, Any]) -> TypeError:
-        """Returns the error, which names the argument for which there is no key."""
+        """Returns the error, which names the argument from which no key can be made."""
         for name, value in arguments.items():
             try:
                 encoded(value)

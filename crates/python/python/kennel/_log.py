@@ -9,13 +9,13 @@ __all__ = ["log", "not_stored", "once", "stale_used"]
 
 log = logging.getLogger("kennel")
 
-#: The kinds that were logged as a warning. Their number is limited, because each failure of a damaged file may differ.
+#: The kinds that were logged as a warning. Their number is limited, because every failure of a damaged file may differ.
 _warned: Set[Tuple[str, ...]] = set()
 _MOST_WARNED = 1000
 
 
 def once(kind: Tuple[str, ...], message: str, *args: object) -> None:
-    """Logs a warning; at debug level if this process logged one of this kind before."""
+    """Logs a warning, or a message at debug level if this process has already logged one of this kind."""
     level = logging.DEBUG if kind in _warned else logging.WARNING
     if len(_warned) < _MOST_WARNED:
         _warned.add(kind)
@@ -28,5 +28,5 @@ def not_stored(space: object, key: object, error: Exception) -> None:
 
 
 def stale_used(key: object, error: Exception) -> None:
-    """Logs that a stale value takes the place of an exception."""
+    """Logs that a creator failed and its caller gets the stale value."""
     once(("stale", type(error).__name__), "creating %r failed, and its stale value is used: %r", key, error)

@@ -104,7 +104,7 @@ _PAUSE = 5.0
 class _Memoized:
     """A memoized function, which :meth:`kennel.Cache.memoize` creates."""
 
-    #: Whether it is a class method, whose first argument is the class instead of the object.
+    #: Whether the function is a class method, whose first argument is the class instead of the object.
     _of_class = False
 
     def __init__(self, source: Source, function: Any, key_of: Callable[..., Union[str, bytes]], how: How) -> None:
@@ -142,8 +142,8 @@ class _Memoized:
         return _NONE if kept is None else kept.fresh(space, key, self._how.creation(space))
 
     def _loaded(self, space: "Creating", key: Any, data: Optional[bytes], made: Made) -> Any:
-        """Decodes a value. If this fails for a value that this call created, the created object is returned; a stored
-        value is removed."""
+        """Decodes a value. If this fails for a value that this call created, returns the created object. A stored value
+        that cannot be decoded is removed, and the result is the mark of a missing object."""
         value = None if data is None else self._decoder.value(key, data, _NONE)
         if value is not _NONE or data is None:
             if self._how.kept is not None and data is not None:
@@ -154,7 +154,8 @@ class _Memoized:
         return made.object
 
     def _renewed(self, renewal: Renewal, made: Made, result: Any) -> Any:
-        """Stores a value that the function returned, and returns it as later calls will get it from the cache."""
+        """Stores what the function returned, and returns the value in the form in which later calls get it from the
+        cache."""
         stored = made.bytes_of(result)
         if renewal.space is None:
             return made.object
@@ -178,7 +179,7 @@ class _Memoized:
         return f"<memoized {self._called}>"
 
     def __reduce__(self) -> str:
-        # Pickled by its name, as functions are.
+        # As with functions, the pickle contains only the name.
         return str(getattr(self, "__qualname__"))
 
 
@@ -297,7 +298,8 @@ class _Bound:
 def memoized(
     source: Source, function: Any, key: Any, name: Optional[str], how: How, kinds: Tuple[Any, ...] = ()
 ) -> Any:
-    """Memoizes a function in a cache or a namespace; ``kinds`` are the classes for a function and for a coroutine."""
+    """Memoizes a function in a cache or a namespace. ``kinds`` are the classes for a function and for a coroutine
+    function."""
     if isinstance(function, (staticmethod, classmethod)):
         made = memoized(source, function.__func__, key, name, how, kinds)
         if isinstance(function, staticmethod):
@@ -311,7 +313,7 @@ def memoized(
 
 
 def _is_a(test: Callable[[Any], bool], function: Any) -> bool:
-    """Whether a test holds for a function, or for the ``__call__`` method of an object."""
+    """Returns whether a test is true for a function, or for the ``__call__`` method of a callable object."""
     return test(function) or test(getattr(type(function), "__call__", None))
 
 
@@ -398,7 +400,7 @@ class Memoizing:
         check: float = 0.0,
         tags: Union[Tags, Callable[..., Tags], None] = None,
     ) -> Any:
-        """Caches the return values of a function, or of a coroutine function, by its arguments: a decorator.
+        """Decorates a function, or a coroutine function, so that the cache keeps its return values by its arguments.
 
         >>> import kennel, tempfile, os
         >>> folder = tempfile.TemporaryDirectory()
@@ -420,21 +422,22 @@ class Memoizing:
         others wait for its value. The value goes through the serializer even for the caller that ran the function, so
         all callers get the same. If the cache fails, the function runs without it, and the failure is logged.
 
-        A function is identified by its module, its qualified name, its code and the values of its closure; in a program
-        that was not imported, the file stands for the module. Therefore a function that was changed, or compiled by
-        another version of Python, does not get the old values. Other objects that it reads, such as global variables,
-        are not part of the key. If no stable key can be made of a value in its closure, give ``name``.
+        The key identifies the function by its module, its qualified name, its code and the values of its closure. For
+        the main program, the path of its file takes the place of the module. Therefore a function that was changed, or
+        compiled by another version of Python, does not get the old values. Other objects that the function reads, such
+        as global variables, are not part of the key. If no stable key can be made of a value in its closure, give
+        ``name``.
 
         Arguments may be numbers, text, bytes, ``None``, dates and times, UUIDs, paths, enumerations, numpy scalars,
         functions, classes, and tuples, named tuples, lists, sets, dictionaries and frozen dataclasses of these. Values
-        of different types give different keys. For other arguments, give ``key``; methods usually need it, because
-        their first argument is their object.
+        of different types give different keys. For other arguments, give ``key``. Methods usually need ``key``, because
+        their first argument is the object.
 
         The decorated function has the methods ``key(*args)``, which returns the key for these arguments,
         ``invalidate(*args)``, which removes their value, and ``refresh(*args)``, which runs the function and stores its
-        value. ``__wrapped__`` is the function itself. Two attributes count in this process: ``undecodable``, values
-        that could not be decoded and were created again, and ``uncached``, calls for which the cache could not be
-        opened.
+        value. ``__wrapped__`` is the function itself. Two attributes count events in this process: ``undecodable`` the
+        values that could not be decoded and were created again, and ``uncached`` the calls for which the cache could
+        not be opened.
 
         :param function: the function, if the decorator is used without options.
         :param ttl: time to live: seconds, or a ``timedelta``, until a value expires. The default is that of the
@@ -447,36 +450,37 @@ class Memoizing:
         :param name: a name that identifies the function, instead of its module, name, code and closure. Not together
             with ``key``.
         :param wait: how many seconds to wait for another caller's value; ``None`` waits without limit, 0 does not wait.
-            Then the function runs without the cache. Default 30.
+            When this time is over, the function runs without the cache. Default 30.
         :param unprotected: store the value that the function returns after such a wait.
             ``stats().counters.unprotected`` counts this. Default False.
-        :param claim_max_age: how many seconds a caller that runs the function excludes other callers. After that one of
-            them may run it, even if the first is still running. Default 300.
-        :param early_refresh: create a new value before the current one is stale, or expires, with a probability that
-            rises towards that moment. 1.0 is a good factor; a larger one refreshes earlier. By default there is no
-            early refresh.
+        :param claim_max_age: how many seconds a caller that runs the function excludes other callers. After that, one
+            of them may run it, even if the first caller is still running it. Default 300.
+        :param early_refresh: create a new value before the current one becomes stale or expires, with a probability
+            that rises as that moment approaches. 1.0 is a good factor; a larger one refreshes earlier. By default there
+            is no early refresh.
         :param should_cache: a function that gets a value, and returns whether to store it. By default all values are
             stored.
-        :param background: create the new value for a stale one in a thread of its own, or in a task for a coroutine
-            function, so that this caller, too, immediately gets the stale value. Default False.
+        :param background: if the value is stale, create the new one in a thread of its own, or for a coroutine function
+            in a task, so that this caller, too, immediately gets the stale value. Default False.
         :param require: raise :class:`kennel.Error` if the cache fails, instead of running the function without it.
             Default False.
-        :param on_error: ``stale``: if the function raises an exception and there is a stale value, return that value; the
-            exception is logged. Default ``raise``.
-        :param retry_after: after an exception, nobody in any process runs the function with these arguments for some
-            seconds: the first pause, which doubles with each failure in a row, and the longest, such as ``(1, 30)``.
-            Callers get the stale value, or :class:`kennel.Resting` is raised. By default there is no pause.
-        :param share_failure: raise :class:`kennel.FailedElsewhere` if the call for whose value this caller waits fails,
-            instead of running the function, too. Default False.
-        :param resilient: all three, with ``retry_after=(1, 30)``. Default False.
+        :param on_error: what follows if the function raises an exception. ``raise`` (default): the caller gets the
+            exception. ``stale``: the caller gets the stale value, if there is one, and the exception is logged.
+        :param retry_after: how many seconds pass after an exception before any process runs the function with these
+            arguments again. Callers get the stale value, or :class:`kennel.Resting` is raised. Two numbers: the first
+            pause, which doubles with each failure in a row, and the longest, such as ``(1, 30)``. By default there is
+            no pause.
+        :param share_failure: raise :class:`kennel.FailedElsewhere` if this caller waits for the value of another call,
+            and that call fails, instead of running the function, too. Default False.
+        :param resilient: all of ``on_error="stale"``, ``retry_after=(1, 30)`` and ``share_failure``. Default False.
         :param near: how many values each process keeps as objects, as :meth:`kennel.Cache.near` does: only values that
-            cannot change, and never an old one. By default no values are kept.
-        :param shared: keep other values, too, so that all callers in a process get the same object, which none of them
-            may change. Default False.
-        :param check: the share of those uses, from 0 to 1, in which to test whether a caller has changed a shared
-            object; then :class:`kennel.Mutated` is raised. For tests; default 0.
-        :param tags: the names of tags of all values; or a function that gets the arguments and returns those of one value.
-            The function may name others, if it returns a :class:`kennel.Created`.
+            cannot change, and each only while it is the current one. By default no values are kept.
+        :param shared: keep other values, too. All callers in the process then get the same object, and none of them may
+            change it. Default False.
+        :param check: the share of uses, from 0 to 1, in which to test whether a caller has changed a shared object. If
+            so, :class:`kennel.Mutated` is raised. For tests; default 0.
+        :param tags: the names of the tags of all values, or a function that gets the arguments and returns the tags of
+            one value. The decorated function can add tags to a value by returning a :class:`kennel.Created`.
         """
         creation = dict(
             ttl=ttl,
@@ -516,7 +520,7 @@ class Source(Memoizing):
         self._not_before = -math.inf
 
     def space(self) -> "Creating":
-        """Returns the cache or namespace. An error if it cannot be opened."""
+        """Returns the cache or namespace. Raises an error if it cannot be opened."""
         given: Any = self._given
         if self.opened is not None:
             return self.opened
@@ -527,7 +531,8 @@ class Source(Memoizing):
         return cache_at(given, {})
 
     def space_if_any(self, called: str) -> "Optional[Creating]":
-        """Returns the cache or namespace, or None if it cannot be opened; then calls do not try again for a while."""
+        """Returns the cache or namespace, or None if it cannot be opened. After a failure the next attempt comes only
+        after a pause."""
         if self.opened is not None:
             return self.opened
         if now() < self._not_before:
@@ -555,13 +560,13 @@ def memoize(*, cache: Any = None, **options: Unpack[Options]) -> Memoizer: ...
 
 
 def memoize(function: Optional[Callable[..., Any]] = None, *, cache: Any = None, **options: Any) -> Any:
-    """Caches the return values of a function, as :meth:`kennel.Cache.memoize` does, in a cache that is opened at the
-    first call: a decorator. The program starts, and its functions run, even if the cache cannot be opened.
+    """Decorates a function as :meth:`kennel.Cache.memoize` does, but opens the cache only at the first call. The
+    program starts, and its functions run, even if the cache cannot be opened.
 
     :param function: the function, if the decorator is used without options.
-    :param cache: the path of a cache file; or a cache or a namespace; or a function that returns one. Such a function
-        is called for each call of the decorated function, so it should open the cache only once. By default the cache
-        of this user, :func:`kennel.default_path`.
+    :param cache: the path of a cache file, a cache, a namespace, or a function that returns a cache or a namespace.
+        Such a function is called for each call of the decorated function, so it should open the cache only once. By
+        default the cache file of this user, :func:`kennel.default_path`.
 
     The other options are those of :meth:`kennel.Cache.memoize`.
     """

@@ -1,4 +1,4 @@
-"""Near copies: objects that a process keeps decoded, and looks up in the cache before each use."""
+"""Near copies: decoded objects that a process keeps, and that it checks against the cache before each use."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ._serializers import Serializer, serializer as _serializer
 
 __all__ = ["NEAR_BYTES", "NONE", "Kept", "Mutated", "Near"]
 
-#: How many bytes of stored values a process keeps as objects by default.
+#: The default limit of the objects that a process keeps, in bytes of their keys and stored values.
 NEAR_BYTES = 16 << 20
 
 Key = Union[str, bytes]
 #: Identifies one write of a key: :attr:`kennel.Item.id`.
 Id = Tuple[int, int]
 
-#: Stands for a missing object.
+#: The mark of a missing object.
 NONE: Any = object()
 
 #: Objects of exactly these types cannot change.
@@ -56,9 +56,9 @@ _SAFE_TEXT = frozenset({("django.utils.safestring", "SafeString"), ("markupsafe"
 
 
 class Mutated(RuntimeError):
-    """A program changed an object that the cache had given to several callers at the same time.
+    """A program changed an object that the cache had given to several callers.
 
-    Found by the option ``check`` of near copies. Copy such an object before changing it, or do not share it.
+    The option ``check`` of near copies finds such changes. Copy the object before changing it, or do not share it.
     """
 
     def __init__(self, key: Any) -> None:
@@ -67,7 +67,7 @@ class Mutated(RuntimeError):
 
 
 def is_immutable(value: Any) -> bool:
-    """Whether an object, with all that it contains, cannot change."""
+    """Returns whether neither an object nor any part of it can change."""
     rest = [value]
     while rest:
         one = rest.pop()
@@ -88,17 +88,17 @@ class _Entry:
         self.value = value
         self.size = size
         self.is_immutable = is_immutable
-        #: It was used since it was last passed over.
+        #: Whether the entry was used since it was stored or last spared from eviction.
         self.is_used = False
-        #: A hash of the object in its stored form, if uses are checked.
+        #: A hash of the object in its stored form, if uses are to be checked.
         self.digest = digest
 
 
 class Kept:
-    """The objects that a process keeps. Nothing here says that one still holds: the cache is asked at each use.
+    """The objects that a process keeps. They do not tell whether they are current, so each use asks the cache.
 
-    Finding takes no lock. Keeping takes one without waiting, and gives up if another thread has it. A forked child
-    begins with nothing, because the lock may have been held at the fork.
+    Finding an object takes no lock. Keeping one takes the lock without waiting, and gives up if another thread holds
+    it. A forked child begins with no objects, because another thread may have held the lock at the fork.
     """
 
     def __init__(self, items: int, size: int, serializer: Serializer, shared: bool, check: float) -> None:
@@ -134,7 +134,8 @@ class Kept:
         return len(self._entries)
 
     def find(self, key: Key, shared: bool = False) -> Optional[_Entry]:
-        """Returns what is kept for a key, if this caller may have it: immutable, or one that the caller shares."""
+        """Returns the entry of a key if this caller may use it: its object is immutable, or the caller accepts a shared
+        one."""
         entry = self._entries.get(key)
         if entry is None or not (entry.is_immutable or shared or self._shared):
             return None
@@ -149,7 +150,7 @@ class Kept:
         return entry.value
 
     def keep(self, key: Key, id: Id, value: Any, stored_len: int, shared: bool = False) -> None:
-        """Keeps an object, if it is immutable or is to be shared, and there is room for it."""
+        """Keeps an object if it is immutable or may be shared, and is not larger than the limit."""
         immutable = is_immutable(value)
         size = len(key) + stored_len
         if not (immutable or shared or self._shared) or self._most_items == 0 or size > self._most_bytes:
@@ -168,12 +169,12 @@ class Kept:
             lock.release()
 
     def keep_found(self, key: Key, ids: List[Id], value: Any, stored_len: int) -> None:
-        """Keeps an object that a look found, if it noted which write stored it."""
+        """Keeps an object that was found in the cache. ``ids`` is empty if this caller created the object."""
         if ids:
             self.keep(key, ids[-1], value, stored_len)
 
     def get(self, space: Any, decoder: Decoder, key: Key, default: Any, shared: bool = False) -> Any:
-        """Returns the object of a key, or ``default`` if it has no value that can be decoded."""
+        """Returns the object of a key, or ``default`` if the key has no value, or one that cannot be decoded."""
         entry = self.find(key, shared)
         found = space.get_item(key) if entry is None else space.get_if_changed(key, entry.id)
         if entry is not None and type(found) is _kennel.Unchanged:
@@ -188,7 +189,8 @@ class Kept:
         return value
 
     def fresh(self, space: Any, key: Key, how: Mapping[str, Any]) -> Any:
-        """Returns the object of a key if it is all that a caller with these options needs, otherwise :data:`NONE`."""
+        """Returns the kept object of a key if it is current and not stale, and the caller wants no early refresh;
+        otherwise :data:`NONE`."""
         entry = self.find(key)
         if entry is None or how.get("early_refresh") is not None or not space.is_fresh(key, entry.id):
             return NONE
@@ -235,7 +237,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Near:
-    """Objects in a cache or a namespace that each process keeps decoded: see :meth:`kennel.Cache.near`."""
+    """A handle that keeps decoded objects of a cache or a namespace in this process: see :meth:`kennel.Cache.near`."""
 
     def __init__(
         self, space: Any, items: int, bytes: int, serializer: Union[str, Serializer], shared: bool, check: float
@@ -263,7 +265,7 @@ class Near:
         return int(self._space.set(key, self._serializer.dumps(value), ttl, **life))
 
     def get_or_create(self, key: Key, create: Callable[[], Any], **how: Any) -> Any:
-        """Returns the object of a key, which ``create`` makes if the key has none. The object goes through the
+        """Returns the object of a key. If the key has no value, ``create`` makes the object. It goes through the
         serializer even for the caller that created it. The parameters are those of
         :meth:`kennel.Cache.get_or_create`."""
         value = self._kept.fresh(self._space, key, how)

@@ -21,17 +21,18 @@ class Serializer(Protocol):
 
 
 class Pickle:
-    """Python's own format, for any object. A user who can write the file can run code in every process that reads from
-    it; therefore a file that other users can write is not opened."""
+    """Python's own format, which works for almost any object. A user who can write to the file can run code in every
+    process that unpickles values from it. Therefore a cache does not open a file that other users can write, unless
+    ``trust`` is given."""
 
-    # Functions in C, without one in Python around them: that would take longer than to load a small object.
+    # These functions are written in C. A function in Python around them would take longer than loading a small object.
     dumps = staticmethod(functools.partial(pickle.dumps, protocol=pickle.HIGHEST_PROTOCOL))
     loads = staticmethod(pickle.loads)
 
 
 class Json:
-    """JSON, which other programs can read, and which cannot run code in its readers. Tuples become lists, and the keys
-    of dictionaries become ``str``."""
+    """JSON, which other programs can read, and which cannot run code in a process that loads it. Tuples become lists,
+    and the keys of dictionaries become ``str``."""
 
     def dumps(self, value: Any) -> bytes:
         """Converts an object to bytes."""
@@ -64,7 +65,7 @@ _NAMED: Dict[str, Serializer] = {"pickle": Pickle(), "json": Json(), "bytes": By
 
 
 def serializer(given: Union[str, Serializer]) -> Serializer:
-    """Returns the serializer with a name (``pickle``, ``json``, ``bytes``), or the given one."""
+    """Returns the serializer with this name (``pickle``, ``json`` or ``bytes``), or the given object."""
     if isinstance(given, str):
         try:
             return _NAMED[given]

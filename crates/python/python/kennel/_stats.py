@@ -23,7 +23,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Counters:
-    """Counts of events since the file was created, over all processes."""
+    """Counts of events since the file was created, in all processes."""
 
     hits: int
     """Reads that found a value."""
@@ -32,7 +32,7 @@ class Counters:
     read_retries: int
     """Attempts that reads repeated because of a concurrent write."""
     bounded_misses: int
-    """Reads that gave up because of concurrent writes. They count as misses, too."""
+    """Reads that gave up because of concurrent writes. They also count as misses."""
     lock_waits: int
     """Writes that had to wait for a lock."""
     busy: int
@@ -42,7 +42,7 @@ class Counters:
     deletes: int
     """Items removed by ``delete``."""
     evictions_small: int
-    """Items evicted from the small rings: they were not read often enough while they were new."""
+    """Items evicted from the small rings, because they were not read often enough while they were new."""
     evictions_main: int
     """Items evicted from the main rings."""
     evictions_index: int
@@ -50,32 +50,32 @@ class Counters:
     expirations: int
     """Expired items whose memory was reclaimed."""
     ghost_hits: int
-    """Keys that were stored again while their eviction was remembered."""
+    """Evicted keys that were stored again while the cache still remembered their eviction."""
     promotions: int
     """Items that moved from a small ring to a main ring."""
     repairs: int
-    """Operations that a killed process left unfinished and another process completed or undid."""
+    """Operations that a killed process left unfinished, and that another process completed or undid."""
     dropped: int
     """Damaged records that were found and removed."""
     creations: int
-    """Claims of keys to create their values."""
+    """Claims that callers took in order to create values."""
     claim_waits: int
     """Callers that had to wait for another caller's creation or lock of a key."""
     takeovers: int
     """Claims and locks of keys that were taken over from a dead process, or because of their maximum age."""
     unprotected: int
-    """Creations and locks without a claim: all claims of the stripe were held, the caller's time for waiting was over,
-    or the value that it waited for was not to be cached."""
+    """Creations and locks without a claim, because all claims of the stripe were held, the caller's time for waiting
+    was over, or the creator of the value that it waited for did not store the value."""
     voided: int
     """Created values that were not stored because the key was written, deleted or invalidated meanwhile."""
     uncached: int
     """Values that were created and returned but not stored, because the cache failed and ``or_uncached`` was given."""
     failed: int
-    """Creations that failed: the creator raised an exception or panicked."""
+    """Creations that failed, because the creator raised an exception."""
     stale_on_error: int
     """Stale values that were returned because a creation failed."""
     rested: int
-    """Calls that found a key at rest after failed creations, and got a stale value or an error."""
+    """Calls that found a key at rest after failed creations, and got the stale value or an error."""
 
     @property
     def evictions(self) -> int:
@@ -88,22 +88,22 @@ class Histogram:
     """How long the operations of one kind took."""
 
     counts: List[int]
-    """The number of operations in each of 16 groups: up to 4 µs, up to four times as long, and so on; the last group has
-    all that took longer than 1073 s."""
+    """The number of operations in each of 16 groups. The first group has those that took up to 4 µs, and the limit of
+    each group is four times that of the one before. The last group has those that took longer than 1073 s."""
     sum: float
-    """The time of all operations together, in seconds."""
+    """The total time of all operations, in seconds."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """How long slow operations took, over all processes since the file was created."""
+    """How long slow operations took, in all processes since the file was created."""
 
     creation: Histogram
-    """Creations of values, from the claim of the key to the end of the store. Those that failed are among them."""
+    """Creations of values, from the claim of the key to the end of the store, including those that failed."""
     claim_wait: Histogram
     """Waits for another caller's creation or lock of a key."""
     lock_wait: Histogram
-    """Waits of writes for a lock. Those that gave up are among them."""
+    """Waits of writes for a lock, including those that gave up."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class NamespaceReads:
 
 @dataclass(frozen=True)
 class Stats:
-    """The contents of a cache file, and its counters over all processes, including those that have ended."""
+    """The contents of a cache file, and its counters of all processes, including those that have ended."""
 
     path: pathlib.Path
     """The path of the cache file, with symbolic links resolved."""
@@ -135,9 +135,9 @@ class Stats:
     file_size: int
     """The length of the file in bytes."""
     capacity: int
-    """How many bytes of records the file was created for."""
+    """How many bytes of records the file has room for."""
     mean_item: int
-    """The mean item size in bytes that the index was made for."""
+    """The mean size of an item in bytes for which the index was made."""
     stripes: int
     """The number of stripes."""
     lock_regions: int
@@ -149,16 +149,16 @@ class Stats:
     items: int
     """The number of items. An expired item counts until its memory is reclaimed."""
     used_bytes: int
-    """Bytes between the tails and the heads of all rings, superseded records included."""
+    """Bytes between the tails and the heads of all rings, including superseded records."""
     largest_record: int
     """The size in bytes of the largest item that fits: key and value, each rounded up to a multiple of eight."""
     limit: str
-    """The limit of what the cache holds: ``nothing`` yet, ``bytes`` if the rings are full, or ``index`` if the buckets
-    are full first, because items are smaller than ``mean_item``."""
+    """What limits how much the cache holds: ``nothing`` yet, ``bytes`` if the rings are full, or ``index`` if the
+    buckets are full before the rings, because items are smaller than ``mean_item``."""
     tags: int
-    """The length of the tables of tags; 0 if values cannot bear tags."""
+    """The number of places in the tables of tags; 0 if values cannot bear tags."""
     seats: int
-    """How many processes can have the file open for writing."""
+    """How many processes can have the file open for writing at the same time."""
     members: int
     """The number of seats in use. A killed process counts until its seat is reused."""
     small_bytes_in: int
@@ -184,7 +184,7 @@ class Repair:
     by_seat: int
     """The seat of the process that repaired the stripe."""
     by_pid: int
-    """The id of that process, in its own container."""
+    """The process id of that process, as seen in its own container."""
     intent: str
     """The operation that was found unfinished."""
 
@@ -206,15 +206,16 @@ class StripeStats:
     main_size: int
     """The length of the main ring in bytes."""
     intent: Optional[str]
-    """The operation in progress, of a running process or left by a killed one; None if there is none."""
+    """The operation in progress, which a running process executes or a killed one left unfinished; None if there is
+    none."""
     repairs: int
-    """Unfinished operations that were completed or undone."""
+    """The number of unfinished operations that were completed or undone."""
     last_repair: Optional[Repair]
     """The last repair, or None."""
     verify_me: bool
     """Whether no process has written to the stripe since a crash of the operating system."""
     counters: Counters
-    """The counters of the stripe. Only the whole file has counters of reads and waits."""
+    """The counters of the stripe. Those of reads and waits are 0, because only the whole file has them."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ class Problem:
     invariant: str
     """The name of the invariant, from ``docs/format.md``."""
     detail: str
-    """The violation, and its place."""
+    """The violation, and where in the stripe it is."""
 
     def __str__(self) -> str:
         return f"stripe {self.stripe}: {self.invariant}: {self.detail}"
@@ -239,7 +240,7 @@ class Verification:
     stripes: int
     """The number of stripes that were checked."""
     unchecked: List[int]
-    """The stripes that could not be checked, because they were written or locked all the time."""
+    """The numbers of the stripes that could not be checked, because they were written or locked all the time."""
     records: int
     """The number of live records that were found."""
     problems: List[Problem]
@@ -253,24 +254,24 @@ class Verification:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What became of the items of a stream: see ``Cache.load``."""
+    """How many items of a stream were stored, and how many were left out and why: see ``Cache.load``."""
 
     stored: int
-    """They are stored."""
+    """Items that were stored."""
     kept: int
-    """The cache has a value for the key, which it keeps."""
+    """Items left out because the cache keeps the value that it has for the key."""
     expired: int
-    """They have expired."""
+    """Items left out because they have expired."""
     tagged: int
-    """They bear tags, and were left out."""
+    """Items left out because they bear tags."""
     no_room: int
-    """There was no room for them: the least used ones."""
+    """Items left out because there was no room for them, the least used ones."""
     too_large: int
-    """They are larger than any item of this cache can be."""
+    """Items left out because they are larger than the largest item that fits in this cache."""
     no_namespace: int
-    """The cache has no room for their namespace."""
+    """Items left out because the cache has no room for their namespace."""
     missing: Optional[str]
-    """What the stream lacks, if it is cut or damaged; None if it is whole."""
+    """What is missing from the stream, if it is cut off or damaged; None if it is complete."""
 
 
 @dataclass(frozen=True)
@@ -278,16 +279,17 @@ class Sample:
     """One number of ``Cache.samples``, with what a metrics system needs to know about it."""
 
     name: str
-    """The name of the time series. Samples of the same name differ in their labels."""
+    """The name of the time series. Samples with the same name differ in their labels."""
     family: str
-    """The name of the metric. Samples of one metric follow each other."""
+    """The name of the metric. All samples of a metric come one after another."""
     kind: str
-    """``counter`` for a number that only grows, ``gauge`` for one that grows and falls, ``histogram`` for the number of
-    operations that took at most the time in the label ``le``, their number and their sum."""
+    """``counter`` for a number that only grows, ``gauge`` for one that grows and falls, ``histogram`` for one of the
+    numbers of a histogram: how many operations took at most the time in the label ``le``, their total number, or their
+    total time."""
     help: str
     """What the metric means, in one sentence."""
     labels: Dict[str, str]
-    """The labels, each with its value."""
+    """The labels by their names, each with its value."""
     value: float
     """The number. Times are in seconds."""
 
@@ -297,7 +299,7 @@ class Entry:
     """An item of a cache without its value: see ``Cache.entries`` and ``Cache.sample``."""
 
     key: bytes
-    """The key: that of the caller for a namespace, else the stored key."""
+    """The key. Entries of a namespace have the caller's key; entries of a cache have the stored key."""
     namespace: Optional[str]
     """The name of the item's namespace, if it has one."""
     value_len: int
@@ -317,26 +319,26 @@ class Entry:
     ring: str
     """``small`` for the ring of new items, ``main`` for the ring of items that were read while they were new."""
     marks: int
-    """How often the item was read since it came into its ring, up to 3."""
+    """How often the item was read since it was put into its ring; at most 3."""
     tags: int
-    """How many tags the item bears. Their names are not kept."""
+    """How many tags the item bears. The cache does not keep their names."""
 
 
 @dataclass(frozen=True)
 class Resized:
-    """What ``Cache.resize`` has done."""
+    """The result of ``Cache.resize``."""
 
     capacity_before: int
     """The capacity before, in bytes."""
     capacity: int
     """The capacity now, in bytes."""
     items_before: int
-    """How many items there were before. Expired ones count until their memory is needed."""
+    """The number of items before, including expired ones whose memory has not been reclaimed."""
     items: int
-    """How many items the new file holds."""
+    """The number of items in the new file."""
     voided: int
-    """Creations that were in progress. Their values were not stored."""
+    """The number of creations that were in progress, and whose values are not stored."""
     took: float
-    """How long all of it took, in seconds."""
+    """How long the whole resize took, in seconds."""
     closed_for: float
-    """The longest time for which the file was closed to writers, in seconds."""
+    """The longest time for which writers had to wait, in seconds."""

@@ -1,4 +1,4 @@
-"""Options that several functions have: lengths of time, and what follows an exception."""
+"""Checks of options that several functions have: lengths of time, and what follows an exception."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Seconds = Union[float, datetime.timedelta]
 
 
 def check_on_error(on_error: Any) -> None:
-    """Raises an error if an option says neither that an exception is raised nor that a stale value takes its place."""
+    """Raises an error if the option ``on_error`` is neither ``raise`` nor ``stale``."""
     if on_error not in ("raise", "stale"):
         raise BadOption(
             f"option on_error: expected raise or stale, found {on_error}",
@@ -30,7 +30,7 @@ def check_seconds(option: str, time: Any) -> None:
 
 
 def check_life(ttl: Optional[Seconds], stale: Optional[Seconds]) -> None:
-    """Raises an error if values would become stale only after they have expired."""
+    """Raises an error if values would become stale only after they expire."""
     if ttl is not None and stale is not None and seconds(stale) > seconds(ttl):
         raise BadOption(
             f"option stale: expected at most ttl, {seconds(ttl):g} s, found {seconds(stale):g} s",

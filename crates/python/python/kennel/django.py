@@ -10,31 +10,31 @@
         }
     }
 
-All processes that name the same file share one cache. Without ``LOCATION`` it is the file of the user,
+All processes that name the same file share one cache. Without ``LOCATION``, they share the cache file of the user,
 :func:`kennel.default_path`. The first use of the cache opens the file, and creates the file and its directory if they
 are missing. A ``manage.py`` command that does not use the cache needs no file.
 
-``OPTIONS`` takes the options of :class:`kennel.Cache`, and
+``OPTIONS`` takes the options of :class:`kennel.Cache`, and these:
 
 ``namespace``
     The name of this cache's namespace in the file; default ``django``. :meth:`KennelCache.clear` empties this namespace
-    and nothing else. Two caches with the same file and the same namespace are one cache. ``KEY_PREFIX`` and ``VERSION``
-    separate their keys, as Django's documentation says.
+    and nothing else. Two caches with the same file and the same namespace share their values, unless different values
+    of ``KEY_PREFIX`` or ``VERSION`` separate their keys, as Django's documentation says.
 ``serializer``
-    ``pickle`` (default), ``json``, or an object with ``dumps`` and ``loads``, or the dotted path of one.
+    ``pickle`` (default), ``json``, an object or a class with ``dumps`` and ``loads``, or the dotted path of one.
 ``near``
-    How many values each process keeps as objects; by default none. Before each use a look at the cache confirms that
-    the value is still the current one. ``get`` and ``get_or_set`` share only objects that cannot change: None, numbers,
-    text (also safe text of templates), bytes, dates and times, UUIDs, enumerations, and tuples and frozensets of these.
-    ``cache.get(key, shared=True)`` shares any object, which no caller may change.
+    How many values each process keeps as objects; by default none. Before each use, the process looks in the cache
+    whether the value is still the current one. ``get`` and ``get_or_set`` share only objects that cannot change: None,
+    numbers, text (also safe text of templates), bytes, dates and times, UUIDs, enumerations, and tuples and frozensets
+    of these. ``cache.get(key, shared=True)`` shares any object, which no caller may change.
 ``near_check``
-    The share of uses of a shared object, from 0 to 1, in which to test whether a caller has changed it; then
+    The share of uses of a shared object, from 0 to 1, in which to test whether a caller has changed it. If so,
     :class:`kennel.Mutated` is raised. For tests; default 0.
 ``require``
-    ``True`` raises the errors of the cache. By default a site continues without its cache: if the file cannot be
-    opened, or a write fails, each operation behaves like Django's dummy cache (``set_many`` returns the keys that it
-    did not store), and the first failure of each kind is logged as a warning. After a failure to open, the backend
-    tries again every ten seconds.
+    With ``True``, operations raise the errors of the cache. By default a site continues without its cache: if the file
+    cannot be opened, or a write fails, the operation behaves like that of Django's dummy cache (``set_many`` returns
+    the keys that it did not store), and the first failure of each kind is logged as a warning. After a failure to open
+    the file, the backend tries again after ten seconds at the earliest.
 
 ``MAX_ENTRIES`` and ``CULL_FREQUENCY`` have no effect: the capacity limits the cache.
 
@@ -44,20 +44,21 @@ are missing. A ``manage.py`` command that does not use the cache needs no file.
     cache.get_or_set("page:/new", lambda: kennel.Created(html, tags=["product:9"]))
     cache.invalidate_tags(["product:7"])
 
-``set``, ``add``, ``set_many`` and ``get_or_set`` take ``tags``, at most 16, and so do their asynchronous variants; a function
-of ``get_or_set`` that knows them only at the end returns a :class:`kennel.Created`. A value of ``get_or_set`` that is being
-created during the invalidation is covered. ``incr``, ``touch`` and ``incr_version`` keep the tags of a value. ``KEY_PREFIX``
-separates tags as it separates keys. ``VERSION`` does not: what a value was made from has changed for all versions of its key.
-Caches with the same file and the same ``KEY_PREFIX`` share their tags, whatever their namespaces.
+``set``, ``add``, ``set_many`` and ``get_or_set``, and their asynchronous variants, take ``tags``, at most 16 for each
+value. A function of ``get_or_set`` that knows the tags only when the value is made returns a :class:`kennel.Created`.
+An invalidation also covers a value that ``get_or_set`` is creating meanwhile. ``incr``, ``touch`` and ``incr_version``
+keep the tags of a value. ``KEY_PREFIX`` separates tags as it separates keys. ``VERSION`` does not separate tags: if the
+data from which a value was made have changed, the values of all versions of its key are outdated. Caches with the same
+file and the same ``KEY_PREFIX`` share their tags, whatever their namespaces.
 
-If a value is too large for the cache, ``set`` does not store it, removes the previous value, and logs this once.
-``add`` raises :class:`kennel.TooLarge`, whose message contains the size, because ``False`` would mean that the key has
-a value: for a session that is too large, Django would then try 10 000 session keys. A key of more than 65 535 bytes is
-refused with ``InvalidCacheKey``. A value that cannot be decoded, such as a pickle of a class that was renamed, counts
-as missing and is logged once.
+If a value is too large for the cache, ``set`` does not store it, removes the previous value, and logs this as a warning
+once. ``add`` raises :class:`kennel.TooLarge`, whose message contains the size. It does not return ``False``, which
+would mean that the key has a value: for a session that is too large, Django would then try 10 000 session keys. A key
+of more than 65 535 bytes is refused with ``InvalidCacheKey``. A value that cannot be decoded, such as a pickle of a
+class that was renamed, counts as missing; the first failure of each kind is logged as a warning.
 
-The asynchronous methods work on the thread of the event loop, where an operation takes microseconds. If the lock of a
-stripe is held, they try again after a pause. Only the first use, which opens the file, needs another thread.
+The asynchronous methods run in the thread of the event loop, where an operation takes microseconds. If the lock of a
+stripe is held, they try again after a pause. Only the first use, which opens the file, runs in another thread.
 """
 
 from __future__ import annotations
@@ -132,8 +133,8 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         self.not_stored = 0
         """How many values were not stored in this process because they were too large."""
         self.failures = 0
-        """How many operations of this process continued without the cache, because it could not be opened or a write
-        failed."""
+        """How many operations of this process continued without the cache, because the file could not be opened or a
+        write failed."""
 
     @property
     def undecodable(self) -> int:
@@ -144,7 +145,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
     def _where(self) -> str:
         return self._location or os.fspath(_kennel.default_path())
 
-    # Opening the file, and continuing without it.
+    # How the file is opened, and how operations continue without it.
 
     def _open(self) -> Optional[_Opened]:
         """Returns the open cache, or ``None`` if it cannot be opened now."""
@@ -179,7 +180,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         log.log(level, message, *about)
 
     def _write(self, work: Callable[[_kennel.Space], T], otherwise: T) -> T:
-        """Runs an operation that changes the cache. Returns ``otherwise`` if that is not possible now."""
+        """Runs an operation that changes the cache. Returns ``otherwise`` if the operation is not possible now."""
         opened = self._open()
         if opened is None:
             return otherwise
@@ -221,7 +222,8 @@ class KennelCache(BaseCache):  # type: ignore[misc]
 
     def _key(self, key: Any, version: Optional[int]) -> str:
         if self._has_plain_keys and self.key_func is default_key_func:
-            # As Django makes and checks them, in one step. What may deserve a warning goes the other way.
+            # Make and check the key as Django does, but in one step. Django's own functions handle a key that may need
+            # a warning.
             made = f"{self.key_prefix!s}:{self.version if version is None else version!s}:{key!s}"
             if len(made) <= MEMCACHE_MAX_KEY_LENGTH and made.isprintable() and " " not in made:
                 return made
@@ -233,14 +235,14 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return made
 
     def make_tag(self, tag: bytes) -> bytes:
-        """Returns the name in the file of a tag."""
+        """Returns the name that a tag has in the file."""
         return f"{self.key_prefix}:".encode() + tag if self.key_prefix else tag
 
     def _tags(self, tags: Any, any_number: bool = False) -> Optional[List[bytes]]:
         return None if tags is None else [self.make_tag(tag) for tag in _kennel._tags(tags, any_number=any_number)]
 
     def _ttl(self, timeout: Any) -> Optional[float]:
-        """Returns the time to live in seconds: None without limit, 0 if the value expires immediately."""
+        """Returns the time to live in seconds: None for no limit, 0 if the value expires immediately."""
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
         return None if timeout is None else max(0.0, float(timeout))
@@ -251,7 +253,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         self.not_stored += 1
         self._log_once("too large", "not stored in %s: %s: %s", self._where, key, error)
 
-    # Parts of the blocking and the asynchronous methods. They take keys in their stored form.
+    # Parts that the blocking and the asynchronous methods share. They take keys in their stored form.
 
     def _found(self, opened: Optional[_Opened], key: str, default: Any, shared: bool) -> Any:
         if opened is not None and self._kept is not None:
@@ -263,13 +265,13 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return Creation(default, self._serializer.dumps, self.make_tag)
 
     def _fresh(self, opened: _Opened, key: str) -> Any:
-        """Returns the object that this process keeps for a key, if it is still the current one, otherwise the mark of a
+        """Returns the object that this process keeps for a key, if it is still the current one; otherwise the mark of a
         missing key."""
         value = NONE if self._kept is None else self._kept.fresh(opened.namespace, key, {})
         return self._missing_key if value is NONE else value
 
     def _created(self, key: str, creation: Creation, data: Optional[bytes], ids: List[Id]) -> Any:
-        """Returns the object of ``get_or_set``, or the mark of a missing key if it cannot be decoded."""
+        """Returns the result of ``get_or_set``, or the mark of a missing key if the stored value cannot be decoded."""
         if creation.has_begun:
             return creation.value
         found = self._decoder.value(key, data or b"", self._missing_key)
@@ -311,7 +313,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
                 if isinstance(error, TooLarge):
                     self._too_large(space, key, error)
                 elif isinstance(error, Busy) and not isinstance(space, Namespace):
-                    # The next attempt stores all of them again.
+                    # Try again: the next attempt stores all items.
                     raise error
             return failed
 
@@ -334,8 +336,8 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return lambda space: space.invalidate_tags(names, soft=soft)
 
     def _incr(self, key: str, delta: int) -> Callable[[_kennel.Space], Any]:
-        """Adds to a number without losing the increments of others. Returns the new number, or the mark of a missing
-        key."""
+        """Adds to a number without losing the increments of other callers. Returns the new number, or the mark of a
+        missing key."""
         missing = self._missing_key
 
         def work(space: _kennel.Space) -> Any:
@@ -402,10 +404,10 @@ class KennelCache(BaseCache):  # type: ignore[misc]
     def get_or_set(
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None, *, tags: Any = None
     ) -> Any:
-        """Returns the value of a key. If it has none, ``default`` is stored and returned, or the result of calling it.
-        Exactly one caller across all threads and processes calls ``default``; the others wait for its value for at most
-        30 seconds, and then call it themselves. A ``default`` that asks for its own key also calls it again, and so
-        does a caller whose cache fails."""
+        """Returns the value of a key. If the key has none, stores and returns ``default``, or its result if it is
+        callable. Exactly one caller across all threads and processes calls ``default``. The others wait at most 30
+        seconds for its value, and then call ``default`` themselves. If the cache fails, or if ``default`` itself asks
+        for this key, ``default`` is called without the cache."""
         made, opened = self._key(key, version), self._open()
         creation, ttl, missing = self._creation(default), self._ttl(timeout), self._missing_key
         if opened is None:
@@ -436,7 +438,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
             self._failed("a value was created without the cache", error)
 
     def incr(self, key: Any, delta: int = 1, version: Optional[int] = None) -> Any:
-        """Adds to a number atomically across all processes, and returns the new number. Its expiry is unchanged. Raises
+        """Adds to a number atomically across all processes, and returns the new number. The expiry is unchanged. Raises
         ValueError if the key has no value."""
         made = self._key(key, version)
         return self._counted(made, self._write(self._incr(made, delta), self._missing_key))
@@ -451,7 +453,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return version + delta
 
     def get_many(self, keys: Iterable[Any], version: Optional[int] = None) -> Dict[Any, Any]:
-        """Returns a dictionary of those of the keys that have a value."""
+        """Returns a dictionary with the keys that have a value, and their values."""
         made = {self._key(key, version): key for key in keys}
         return self._found_many(self._open(), made)
 
@@ -481,12 +483,12 @@ class KennelCache(BaseCache):  # type: ignore[misc]
 
         :param tags: the names of tags.
         :param soft: make the values stale instead of removing them: ``get`` still returns them, and one caller of
-            ``get_or_set`` creates each anew; default False.
+            ``get_or_set`` creates each value anew; default False.
         """
         self._write(self._invalidate_tags(tags, soft), None)
 
-    # The methods for coroutines. Django's base class would run them all in one thread of the process, and compose some
-    # of them of several steps, between which other tasks can run.
+    # The methods for coroutines. Those of Django's base class would all run in one thread of the process, and some
+    # would consist of several steps, between which other tasks can run.
 
     async def aadd(
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None, *, tags: Any = None

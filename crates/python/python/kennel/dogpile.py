@@ -53,9 +53,9 @@ _OWN = (
     "dogpile_lockfile",
     "lock_factory",
 )
-#: The creation time that a softly invalidated value gets. It is not 0, which would mean that there is no value.
+#: The creation time that this backend reports for a stale value. It is not 0, which would mean that there is no value.
 _LONG_AGO = 1e-6
-#: The default length in characters up to which keys are stored unchanged.
+#: Keys of up to this many characters are stored unchanged by default.
 _LONGEST_KEY = 1024
 
 
@@ -64,41 +64,43 @@ class KennelBackend(BytesBackend):
 
     Its own arguments:
 
-    :param path: the cache file; by default that of this user, :func:`kennel.default_path`. Dogpile regions that name
-        the same file share it, so give each of them a key mangler or a ``namespace``.
+    :param path: the path of the cache file; by default the cache file of this user, :func:`kennel.default_path`.
+        Dogpile regions that name the same file share it, so give each of them a key mangler or a ``namespace``.
     :param capacity: how many bytes of records the file holds; default 64 MiB. When it is full, values are evicted.
-    :param ttl: how many seconds the engine keeps a value. This must be longer than the expiration time of the dogpile
-        region, and longer than any that is passed to a call: a region does not tell its backend when values expire, and
-        a stale value can be returned during the creation of a new one only while the engine still has it. By default
-        the engine keeps values until it needs their room.
-    :param namespace: the name of a namespace of the file for the keys of this backend, which
-        :class:`SharedInvalidation` invalidates for all processes. By default the keys are in no namespace.
-    :param longest_key: longer keys, in characters, are stored as their beginning and a hash. At least 64; default 1024;
-        ``None`` stores all keys unchanged.
-    :param lock_max_age: how many seconds the lock of a key excludes others. After that another caller may take it over,
-        even if its holder is still running. By default there is no limit. (If the holder is killed, others get the lock
-        within a second.)
+    :param ttl: how many seconds the file keeps a value. This must be longer than the expiration time of the dogpile
+        region, and longer than any expiration time that is passed to a call: a region does not tell its backend when
+        values expire, and a stale value can be returned during the creation of a new one only while the file still has
+        it. By default the file keeps values until it needs their room.
+    :param namespace: the name of a namespace of the file for the keys of this backend. :class:`SharedInvalidation`
+        invalidates this namespace for all processes. By default the keys are in no namespace.
+    :param longest_key: the length in characters up to which keys are stored unchanged. A longer key is stored as its
+        beginning and a hash. At least 64; default 1024; ``None`` stores all keys unchanged.
+    :param lock_max_age: how many seconds the lock of a key excludes other callers. After that, another caller may take
+        it over, even if its holder is still running. By default there is no limit. (If the holder is killed, another
+        caller gets the lock within a second.)
 
     All options of :class:`kennel.Cache` are arguments, too. An unknown argument is logged and ignored, as in other
     backends.
 
     Arguments of ``dogpile.cache.dbm``:
 
-    :param filename: the cache file is this path with the suffix ``.kennel``. The old dbm file remains untouched.
-    :param rw_lockfile: a lock around all reads and writes, in addition to the engine's own locks. ``None``: none, or if
-        there is a ``lock_factory``, its lock for ``FILENAME.rw.lock``. ``False``: none. A path: the lock from
-        ``lock_factory`` for that path.
-    :param dogpile_lockfile: the locks of keys. ``None``: the engine's lock of each key, across all processes, or if
-        there is a ``lock_factory``, its lock for ``FILENAME.dogpile.lock`` for all keys together. ``False``: dogpile's
-        own lock of each key, within this process. A path: the lock from ``lock_factory`` for that path, for all keys
-        together.
-    :param lock_factory: a function that gets the path of a lock, and returns the lock. Without it a path names a lock
-        of the engine.
+    :param filename: the path of the dbm file. The cache file has this path with the suffix ``.kennel``; the dbm file
+        remains untouched.
+    :param rw_lockfile: a lock around all reads and writes, in addition to Kennel's own locks. ``None``: with a
+        ``lock_factory``, its lock for ``FILENAME.rw.lock``; otherwise no lock. ``False``: no lock. A path: the lock
+        from ``lock_factory`` for that path.
+    :param dogpile_lockfile: the locks of keys. ``None``: with a ``lock_factory``, its lock for
+        ``FILENAME.dogpile.lock``, one for all keys; otherwise Kennel's lock of each key, which all processes share.
+        ``False``: dogpile's own lock of each key, within this process. A path: the lock from ``lock_factory`` for that
+        path, one for all keys.
+    :param lock_factory: a function that gets the path of a lock and returns the lock. Without it, a path is the name of
+        a lock of Kennel.
 
-    Each key has its own lock, so different keys never wait for each other, and ``get_or_create_multi`` cannot deadlock.
-    If a value is too large for the file, it is not stored, and the previous value is removed. If a stopped process
-    holds the lock of the stripe (:class:`kennel.Busy`), the value is not stored either. In both cases the caller gets
-    its value, ``not_stored`` counts it, and the first case of each kind is logged as a warning.
+    By default each key has its own lock, so callers of different keys never wait for each other, and
+    ``get_or_create_multi`` cannot deadlock. If a value is too large for the file, it is not stored, and the previous
+    value is removed. If a stopped process holds the lock of the stripe (:class:`kennel.Busy`), the value is not stored
+    either. In both cases the caller gets its value, ``not_stored`` counts it, and the first case of each kind is logged
+    as a warning.
     """
 
     not_stored: int
@@ -122,7 +124,7 @@ class KennelBackend(BytesBackend):
         namespace: Optional[str] = arguments.get("namespace")
         self._space: Union[Cache, Namespace] = self.cache if namespace is None else self.cache.namespace(namespace)
         self.is_shared = namespace is not None
-        """Whether the keys are in a namespace, which can be invalidated for all processes."""
+        """Whether the keys are in a namespace, so that :meth:`invalidate` works."""
         self._load, self._store = self._space.get, self._space.set
         self._locks(arguments)
         if self._rw_lock is not None:
@@ -133,7 +135,7 @@ class KennelBackend(BytesBackend):
         self.key_mangler = None if longest is None else length_conditional_mangler(int(longest))
 
     def _locks(self, arguments: Mapping[str, Any]) -> None:
-        """Creates the locks for the arguments of dbm."""
+        """Creates the locks that the arguments of ``dogpile.cache.dbm`` name."""
         factory = arguments.get("lock_factory")
         self.lock_factory = factory
         self._rw_lock = self._lock_of(arguments.get("rw_lockfile"), ".rw.lock", factory, "rw_lockfile")
@@ -157,18 +159,18 @@ class KennelBackend(BytesBackend):
         return _NamedLock(self.cache, path) if factory is None else factory(path)
 
     def get_mutex(self, key: str) -> Any:
-        """Returns the lock of a key: that of the engine, unless the arguments of dbm select another one."""
+        """Returns the lock of a key: Kennel's own, unless the arguments of ``dogpile.cache.dbm`` select another one."""
         if self._one_mutex is not None:
             return self._one_mutex(key)
         if self._thread_mutexes:
             return None
-        # An asynchronous creation runner releases the lock in another thread. If a stripe has no claims left, the key
-        # is created without protection, which is counted.
+        # An asynchronous creation runner releases the lock in another thread. If all claims of the stripe are held, the
+        # value is created without protection, and a counter counts this.
         return self._space.lock(key, wait=None, max_age=self._lock_max_age, unprotected=True, handover=True)
 
     def _take_around(self, lock: Callable[[], "AbstractContextManager[Any]"], *methods: str) -> None:
-        """Makes methods of this object take a lock from the arguments of dbm. Without such a lock, which is the usual
-        case, each of them is one call of the engine."""
+        """Makes methods of this object take the lock that the argument ``rw_lockfile`` selects. Usually there is none,
+        and each method is a single call of the cache."""
         for name in methods:
             setattr(self, name, _within(lock, getattr(self, name)))
 
@@ -212,7 +214,7 @@ class KennelBackend(BytesBackend):
 
     def delete(self, key: str) -> None:
         """Removes the value of a key, if it has one."""
-        # A key that is too long has no value.
+        # A key that is too long cannot have a value, and would raise an error.
         if _fits(key):
             self._space.delete(key)
 
@@ -231,8 +233,8 @@ class KennelBackend(BytesBackend):
 
 
 class SharedInvalidation(RegionInvalidationStrategy):
-    """Makes ``region.invalidate()`` take effect in every process that uses the same file and the same ``namespace``
-    argument.
+    """Makes ``region.invalidate()`` take effect in every process that uses the same file with the same argument
+    ``namespace``.
 
     .. code-block:: python
 
@@ -244,8 +246,8 @@ class SharedInvalidation(RegionInvalidationStrategy):
             region_invalidator=kennel.dogpile.SharedInvalidation(region),
         )
 
-    A hard invalidation removes the values. After a soft one they are stale: one caller creates each new value while the
-    others get the old one. A soft invalidation needs an ``expiration_time``, as always in dogpile.cache.
+    A hard invalidation removes the values. A soft invalidation makes them stale: one caller creates each new value
+    while the others get the old one. As always in dogpile.cache, a soft invalidation needs an ``expiration_time``.
     """
 
     def __init__(self, region: Any) -> None:
@@ -260,33 +262,33 @@ class SharedInvalidation(RegionInvalidationStrategy):
         self._region.actual_backend.invalidate(hard)
         self._was_soft = not hard
 
-    # The backend does not return values after a hard invalidation. After a soft one, by any process, it returns them
-    # with a special creation time.
+    # After a hard invalidation by any process, the backend does not return the old values. After a soft one, it returns
+    # them with a special creation time.
 
     def is_hard_invalidated(self, timestamp: float) -> bool:
-        """Always False: the backend does not return such a value."""
+        """Returns False: the backend does not return a value after a hard invalidation."""
         return False
 
     def is_soft_invalidated(self, timestamp: float) -> bool:
-        """Whether a value with this creation time is stale."""
+        """Returns whether a value with this creation time is stale."""
         return timestamp == _LONG_AGO
 
     def is_invalidated(self, timestamp: float) -> bool:
-        """Whether a value with this creation time is stale or removed."""
+        """Returns whether a value with this creation time is stale or removed."""
         return self.is_soft_invalidated(timestamp)
 
     def was_hard_invalidated(self) -> bool:
-        """Always False: see :meth:`is_hard_invalidated`."""
+        """Returns False: see :meth:`is_hard_invalidated`."""
         return False
 
     def was_soft_invalidated(self) -> bool:
-        """Whether the last invalidation by this process was a soft one; dogpile.cache then demands an expiration
-        time."""
+        """Returns whether the last invalidation by this process was a soft one. If so, dogpile.cache demands an
+        expiration time."""
         return self._was_soft
 
 
 class _NamedLock:
-    """The lock of the engine that a path names if there is no ``lock_factory``. It is also exclusive for readers."""
+    """The lock that a path names if there is no ``lock_factory``. It excludes other readers, too."""
 
     def __init__(self, cache: Cache, path: str) -> None:
         self._lock: _kennel.Lock = cache.lock("\0kennel.dogpile lock\0" + path, wait=None, handover=True)
@@ -305,8 +307,8 @@ class _NamedLock:
 
 
 def length_conditional_mangler(longest: int) -> Callable[[str], str]:
-    """Returns a key mangler that shortens longer keys to this many characters: their beginning, for people who read the
-    file, and a hash."""
+    """Returns a key mangler that shortens longer keys to this many characters: the beginning of the key, for people who
+    read the keys of the file, and a hash."""
     if longest < 64:
         raise ValueError(f"longest_key: expected at least 64 characters, found {longest}")
 
@@ -335,8 +337,8 @@ def _fits(key: str) -> bool:
 
 
 def _aged(value: bytes) -> bytes:
-    """Returns a stored value as if it had been created long ago: it replaces the creation time in dogpile's metadata,
-    the JSON before the first ``|``."""
+    """Returns a stored value as if it had been created long ago. Replaces the creation time in dogpile's metadata,
+    which is the JSON before the first ``|``."""
     metadata, bar, payload = value.partition(b"|")
     aged: Dict[str, Any] = json.loads(metadata)
     aged["ct"] = _LONG_AGO

@@ -8,9 +8,9 @@
     REGISTRY.register(kennel.prometheus.Collector({"pages": "/dev/shm/pages.cache"}))
     start_http_server(9897, addr="127.0.0.1")
 
-The metrics are those of ``kennel metrics``, with the same names and labels; ``docs/operations.md`` lists them. They count
-what all processes did with the file. If several processes of a host exported them, sums over the processes would count
-everything several times: let one process do it, or the command ``kennel metrics``.
+The metrics are those of the command ``kennel metrics``, with the same names and labels; ``docs/operations.md`` lists
+them. They count what all processes did with the file. If several processes of a host exported them, sums over the
+processes would count every event several times. So let one process export them, or the command ``kennel metrics``.
 
 This module does not import prometheus_client. Its objects have the attributes that prometheus_client reads.
 """
@@ -27,7 +27,7 @@ __all__ = ["Collector", "Family", "Point"]
 
 
 class Point(NamedTuple):
-    """One number with its labels, as prometheus_client's own ``Sample``."""
+    """One number with its labels, like prometheus_client's own ``Sample``."""
 
     name: str
     labels: Dict[str, str]
@@ -38,7 +38,7 @@ class Point(NamedTuple):
 
 
 class Family:
-    """A metric with all its numbers, as prometheus_client's own ``Metric``."""
+    """A metric with all its numbers, like prometheus_client's own ``Metric``."""
 
     unit = ""
 
@@ -53,12 +53,14 @@ class Family:
 
 
 class Collector:
-    """Collects the metrics of cache files for ``prometheus_client.Registry.register``.
+    """Collects the metrics of cache files. Pass an instance to the method ``register`` of a registry of
+    prometheus_client.
 
-    :param caches: the caches, each under the name that becomes its label ``cache``: open ones, or paths. A path is opened
-        read-only for each collection, so the file may be removed and created again. A cache that cannot be read has
-        ``kennel_up`` 0.
-    :param trust: whether to accept files at paths that belong to another user or that other users can write.
+    :param caches: a mapping of names to open caches or paths. The name becomes the label ``cache`` of its metrics. A
+        path is opened read-only for each collection, so the file may be removed and created again. For a cache that
+        cannot be read, ``kennel_up`` is 0.
+    :param trust: open a file at a path even if it belongs to another user, or if other users can write to it; default
+        False.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Collector:
         self._trust = trust
 
     def describe(self) -> List[Family]:
-        """Describes nothing: a registry then accepts the collector without collecting."""
+        """Returns an empty list, so that a registry accepts the collector without a first collection."""
         return []
 
     def collect(self) -> Iterator[Family]:
@@ -90,7 +92,7 @@ class Collector:
                 with Cache(cache, create=False, read_only=True, trust=self._trust) as opened:
                     samples = opened.samples()
         except (Error, OSError, ValueError):
-            # There is no such file, it is no cache, or the handle is closed.
+            # There is no such file, the file is no cache, or the cache is closed.
             return False
         for sample in samples:
             family = families.get(sample.family)

@@ -21,8 +21,8 @@ impl Job {
     }
 }
 
-/// Does work without the interpreter's lock, and without signals in this thread. Threads that it starts are without them,
-/// too.
+/// Does work without the interpreter's lock, and with signals blocked in this thread. Threads that the work starts
+/// inherit the blocked signals.
 pub(crate) fn undisturbed<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
     let signals = PyModule::import(py, intern!(py, "kennel.far._signals"))?;
     let constant = |name| -> PyResult<i32> { signals.getattr(name)?.extract() };
@@ -30,7 +30,7 @@ pub(crate) fn undisturbed<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Se
     let (mask, held) = (signals.getattr(intern!(py, "mask"))?, signals.getattr(intern!(py, "HELD"))?);
     let before = mask.call1((block, PyTuple::empty(py)))?;
     let restore = || mask.call1((set, &before)).map(|_| ());
-    // An error is that of a handler of a signal that had come before; the mask is changed all the same.
+    // The error of a handler whose signal came before this call. The mask is changed all the same.
     if let Err(error) = mask.call1((block, held)) {
         restore()?;
         return Err(error);
@@ -40,8 +40,8 @@ pub(crate) fn undisturbed<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Se
     Ok(value)
 }
 
-/// Does work that waits for the server, without the interpreter's lock. Other greenlets of a calling greenlet's thread run
-/// meanwhile, because the work is done in another thread.
+/// Does work that waits for the server, without the interpreter's lock. If a greenlet calls, another thread does the
+/// work, so that other greenlets of the calling thread run meanwhile.
 pub(crate) fn ask<T: Send + 'static>(
     py: Python<'_>,
     far: &Far,
@@ -60,11 +60,11 @@ pub(crate) fn ask<T: Send + 'static>(
     value.ok_or_else(|| PyRuntimeError::new_err("a call to the far tier was lost in a thread"))
 }
 
-/// Drops what may wait for the server, or for the keeper's thread, in a thread of its own: Python deletes objects with the
-/// interpreter's lock held, and when it ends.
+/// Drops a value in a thread of its own, because the drop may wait for the server or for the keeper's thread. Python
+/// deletes objects with the interpreter's lock held, and also while the interpreter ends.
 pub(crate) fn drop_elsewhere<T: Send + 'static>(value: Option<T>) {
     if let Some(value) = value {
-        // Without a thread the value is dropped here.
+        // If no thread can be started, the value is dropped here.
         drop(thread::Builder::new().name("kennel-far end".into()).spawn(move || drop(value)));
     }
 }

@@ -82,7 +82,8 @@ impl FarCache {
         self.0.is_closed(py)
     }
 
-    /// Closes the handle, and ends the keeper of this process. Every later use of it raises ValueError.
+    /// Closes the far tier, and ends the keeper of this process. Every later use of this object raises ValueError.
+    /// Raises RuntimeError if another thread is using it.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let in_use = |_| PyRuntimeError::new_err("another thread is using the far tier: close it later");
         let far = self.0.close(py).map_err(in_use)?;
@@ -90,7 +91,8 @@ impl FarCache {
         Ok(())
     }
 
-    /// Returns the value of a key, or ``default`` if the key has no value. It is at most ``max_staleness`` old.
+    /// Returns the value of a key, or ``default`` if the key has no value. The value was current at most
+    /// ``max_staleness`` ago.
     #[pyo3(signature = (key, default = None))]
     fn get<'py>(
         &self,
@@ -105,13 +107,13 @@ impl FarCache {
         value_or(py, self.ask(py, move |far| far.get(key))?, default)
     }
 
-    /// Returns the value of a key if the near tier can answer at once, else None. None does not mean that the key has no
-    /// value. Neither waits nor asks the server.
+    /// Returns the value of a key if the near file can answer at once; otherwise None, which does not mean that the key
+    /// has no value. This call neither waits nor asks the server.
     fn get_near<'py>(&self, py: Python<'py>, key: Bytes<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.near(py, key.as_ref())
     }
 
-    /// Returns the value of a key, or ``default``, as new as the server's.
+    /// Asks the server for the value of a key, and returns it, or ``default`` if the key has no value.
     #[pyo3(signature = (key, default = None))]
     fn get_fresh<'py>(
         &self,
@@ -123,8 +125,8 @@ impl FarCache {
         value_or(py, self.ask(py, move |far| far.get_fresh(key))?, default)
     }
 
-    /// Returns the values of many keys, in the order of the keys, with None for each key that has no value. What is missing
-    /// near is fetched together.
+    /// Returns the values of many keys, in the order of the keys, with None for each key that has no value. The values
+    /// that the near file does not have are fetched together.
     fn get_multi<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let keys = owned(keys)?;
         let list = PyList::empty(py);
@@ -137,9 +139,9 @@ impl FarCache {
         Ok(list)
     }
 
-    /// Stores a value. After that, no read of this host returns the value from before.
+    /// Stores a value at the server. After this call, no read of this host returns the old value.
     ///
-    /// :param ttl: time to live: seconds, or a ``timedelta``, until the value expires. By default it does not.
+    /// :param ttl: time to live: seconds, or a ``timedelta``, until the value expires. By default it does not expire.
     /// :param expires_at: the time at which the value expires, in seconds since 1970, instead of ``ttl``.
     #[pyo3(signature = (key, value, ttl = None, *, expires_at = None))]
     fn set(
@@ -155,10 +157,11 @@ impl FarCache {
         self.ask(py, move |far| far.set(key, value, expiry))
     }
 
-    /// Stores many values. With one server this is one command, so readers see all or none of them.
+    /// Stores many values at the server. With a single server this is one command, so readers see all or none of the
+    /// new values.
     ///
     /// :param items: a mapping, or an iterable of pairs of key and value.
-    /// :param ttl: seconds, or a ``timedelta``, until the values expire. By default they do not.
+    /// :param ttl: seconds, or a ``timedelta``, until the values expire. By default they do not expire.
     /// :param expires_at: the time at which the values expire, in seconds since 1970, instead of ``ttl``.
     #[pyo3(signature = (items, ttl = None, *, expires_at = None))]
     fn set_multi(
@@ -179,13 +182,13 @@ impl FarCache {
         self.ask(py, move |far| set_all(far, &items, expiry))
     }
 
-    /// Removes a key. Returns whether it had a value.
+    /// Removes a key from the server. Returns whether it had a value.
     fn delete(&self, py: Python<'_>, key: Bytes<'_>) -> PyResult<bool> {
         let key = key.as_ref().to_vec();
         self.ask(py, move |far| far.delete(key))
     }
 
-    /// Removes many keys. Returns how many of them had a value.
+    /// Removes many keys from the server. Returns how many of them had a value.
     fn delete_multi(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<i64> {
         let keys = owned(keys)?;
         if keys.is_empty() {
@@ -203,7 +206,7 @@ impl FarCache {
         self.ask(py, move |far| far.incr(key, delta))
     }
 
-    /// Removes all keys of the database, those of other programs and outside the prefixes, too.
+    /// Removes all keys of the database, including keys of other programs and keys outside the prefixes.
     fn flush_database(&self, py: Python<'_>) -> PyResult<()> {
         self.ask(py, |far| far.flush_database())
     }
@@ -221,8 +224,8 @@ impl FarCache {
         reply::object(py, &self.ask(py, move |far| far.call(&command, &keys))?)
     }
 
-    /// Returns the value of a key and None; or None and the right to create it; or None twice, if another caller was still
-    /// creating it when `wait` was over.
+    /// Returns the value of a key and None; or None and the right to create the value; or None twice, if another caller
+    /// was still creating the value when `wait` was over.
     fn _claim<'py>(
         &self,
         py: Python<'py>,
@@ -242,18 +245,19 @@ impl FarCache {
         })
     }
 
-    /// Returns what this process did with the near tier, a :class:`kennel.far.FarStats`.
+    /// Returns the counters of this process, a :class:`kennel.far.FarStats`.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         stats::stats(py, &self.far(py)?.stats())
     }
 
-    /// Returns how many seconds ago the near tier was last proved to have all changes; None if nothing is proved. While
-    /// this is more than ``max_staleness``, reads ask the server.
+    /// Returns how many seconds ago a tracker last proved that the near file had all changes; None if there is no such
+    /// proof. While this is more than ``max_staleness``, reads ask the server.
     fn proof_age(&self, py: Python<'_>) -> PyResult<Option<f64>> {
         Ok(self.far(py)?.proof_age().map(|age| age.as_secs_f64()))
     }
 
-    /// Returns why this process's tracker proves nothing, in words; None while all is well.
+    /// Returns, in words, why this process's tracker cannot prove that the near file has all changes; None if there is
+    /// no problem.
     fn problem(&self, py: Python<'_>) -> PyResult<Option<String>> {
         Ok(self.far(py)?.problem())
     }

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[pyclass(module = "kennel._kennel", frozen)]
 pub(crate) struct FarCreation {
     far: Far,
-    /// `None` once it has ended. It is taken out before the interpreter's lock is released.
+    /// `None` once the creation has ended. It is taken out before the interpreter's lock is released.
     creation: Mutex<Option<Creation>>,
 }
 
@@ -35,7 +35,7 @@ impl FarCreation {
 
 #[pymethods]
 impl FarCreation {
-    /// Stores the value. Returns False if it was not stored, because the lease had ended before.
+    /// Stores the value. Returns False if the value was not stored because the lease had already ended.
     #[pyo3(signature = (value, ttl = None, *, expires_at = None))]
     fn store(&self, py: Python<'_>, value: Bytes<'_>, ttl: Option<Seconds>, expires_at: Option<f64>) -> PyResult<bool> {
         let (value, expiry) = (value.as_ref().to_vec(), expiry(ttl, expires_at)?.unwrap_or_default());
@@ -52,7 +52,7 @@ impl FarCreation {
         }
     }
 
-    /// Whether it has ended.
+    /// Whether the right to create the value has ended.
     #[getter]
     fn has_ended(&self) -> bool {
         self.look().is_none()

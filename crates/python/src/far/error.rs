@@ -4,7 +4,7 @@ use kennel_far::Error;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule};
 
-/// The exception of an error, with the same message.
+/// The exception for an error, with the same message.
 pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
     if let Error::Near(error) = error {
         return crate::error::exception(py, error);

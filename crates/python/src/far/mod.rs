@@ -1,4 +1,4 @@
-//! The far tier: one near cache for all processes of a host, in front of Redis or Valkey. It is for Unix only.
+//! The far tier: one near cache for all processes of a host, in front of Redis or Valkey. It exists on Unix only.
 //!
 //! A hit in the near tier keeps the interpreter's lock, as a `get` of the cache does. Every call that may ask the server
 //! releases it, and a greenlet of gevent hands the call to a thread.

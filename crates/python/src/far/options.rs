@@ -42,10 +42,10 @@ fn time(given: &Given<'_, '_>) -> Outcome<Duration> {
 
 /// The options about TLS, by their names in redis-py.
 const TLS: [&str; 4] = ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_server_name"];
-/// The user and the password of sentinels.
+/// The options with the user and the password of the sentinels.
 const SENTINELS: [&str; 2] = ["sentinel_username", "sentinel_password"];
 
-/// Sets how the server is reached, by options that belong together.
+/// Sets the options of the connection, which must be checked together.
 fn reach(mut to: Options, far: &Bound<'_, PyDict>) -> Outcome<Options> {
     let given = |name| far.get_item(name).map(|value| value.filter(|value| !value.is_none()));
     let file = |name: &'static str| -> Outcome<Option<PathBuf>> {
@@ -72,7 +72,7 @@ fn reach(mut to: Options, far: &Bound<'_, PyDict>) -> Outcome<Options> {
     }
 }
 
-/// Longer than any wait, and short enough that a sum of times does not overflow.
+/// A time longer than any wait, but short enough that sums of times do not overflow.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The names of the options.
@@ -80,7 +80,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     OPTIONS.into_iter().map(|(name, _)| name).chain(TLS).chain(SENTINELS)
 }
 
-/// Reads the options of the far tier and those of the near file. One that is `None` keeps its default.
+/// Reads the options of the far tier and those of the near file. An option that is `None` keeps its default.
 pub(crate) fn read(
     url: &str,
     prefixes: Vec<Vec<u8>>,

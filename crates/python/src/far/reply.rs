@@ -6,8 +6,8 @@ use kennel_far::resp::Value;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyList};
 
-/// An answer as Python's objects: bytes, numbers, booleans, lists, None. An error within a list is an exception object, as
-/// in the answer of `EXEC`.
+/// Converts an answer to Python objects: bytes, numbers, booleans, lists, None. An error within a list, as in the
+/// answer of `EXEC`, becomes an exception object.
 pub(crate) fn object<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
     Ok(match value {
         Value::Null => py.None().into_bound(py),

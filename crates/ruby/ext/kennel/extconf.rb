@@ -1,4 +1,4 @@
-# Builds the extension with the C library that pkg-config finds.
+# Configures the build of the extension with the C library that pkg-config finds.
 require "mkmf"
 
 unless pkg_config("kennel")

@@ -1,10 +1,11 @@
-/* The extension: calls of the C library for Ruby. None of them waits for another process, except a write for a stripe's
- * lock; lib/kennel.rb waits between calls, so that other threads and fibers go on. */
+/* The extension: calls of the C library for Ruby. No call waits for another process, except that a write waits for the
+ * lock of its stripe. All other waits are in lib/kennel/cache.rb, between calls, so that other threads and fibers run
+ * meanwhile. */
 #include <kennel.h>
 #include <ruby.h>
 #include <ruby/encoding.h>
 
-/* Values up to this length are copied by way of the stack. */
+/* Values up to this length are copied through the stack. */
 #define SMALL 4096
 
 typedef struct holder {
@@ -26,7 +27,7 @@ static VALUE allocate(VALUE class) {
     return TypedData_Make_Struct(class, holder, &type, h);
 }
 
-/* Raises Kennel::Error with its parts. */
+/* Raises a Kennel::Error with these parts. */
 static void raise_error(int number, const char *facts, const char *advice) {
     VALUE args[] = {INT2NUM(number), rb_utf8_str_new_cstr(facts), rb_utf8_str_new_cstr(advice)};
     rb_exc_raise(rb_class_new_instance(3, args, error_class));
@@ -56,7 +57,7 @@ static VALUE text(const char *at, size_t len) {
     return rb_utf8_str_new(at, (long)len);
 }
 
-/* A value in memory of the library, which is freed whatever happens. */
+/* A value in memory of the library, which is freed even if Ruby raises an exception. */
 struct found {
     char *value;
     size_t len;
@@ -76,8 +77,8 @@ static VALUE take(struct found *found) {
     return rb_ensure(copy_found, (VALUE)found, free_found, (VALUE)found);
 }
 
-/* The strings of a list, or of nil, and where their bytes are. The list is a copy, with frozen strings: nobody changes it,
- * and it keeps the bytes while it lives. */
+/* The strings of a list, or of nil for none, and the addresses of their bytes. The list is a copy with frozen strings,
+ * so it does not change, and it keeps the bytes alive. */
 struct names {
     VALUE list, held;
     kennel_bytes *at;
@@ -102,7 +103,7 @@ static struct names names_of(VALUE given) {
     return names;
 }
 
-/* After the last use. What an exception leaves is collected. */
+/* Frees the names after their last use. After an exception, Ruby's garbage collector frees them. */
 static void free_names(struct names *names) {
     rb_free_tmp_buffer(&names->held);
     RB_GC_GUARD(names->list);
@@ -162,7 +163,7 @@ static VALUE get(VALUE self, VALUE key) {
     return checked(result) == KENNEL_OK ? take(&found) : Qnil;
 }
 
-/* The values of many keys, in one piece of memory of the library. */
+/* The values of many keys, in one block of memory of the library. */
 struct many {
     VALUE keys;
     char **values, *memory;
@@ -184,7 +185,7 @@ static VALUE free_many(VALUE at) {
     return Qnil;
 }
 
-/* _get_multi(keys): the values of those that are there, by their keys */
+/* _get_multi(keys): a hash of the keys that have a value, with their values */
 static VALUE get_multi(VALUE self, VALUE keys) {
     static const kennel_item empty = KENNEL_ITEM_INIT;
     struct names names = names_of(keys);
@@ -220,7 +221,7 @@ static VALUE set_multi(VALUE self, VALUE list, VALUE ttl, VALUE soft_ttl, VALUE 
     return truth(result);
 }
 
-/* _delete_multi(keys): how many had a value */
+/* _delete_multi(keys): how many of the keys had a value */
 static VALUE delete_multi(VALUE self, VALUE keys) {
     struct names names = names_of(keys);
     VALUE held;
@@ -240,7 +241,7 @@ static VALUE has(VALUE self, VALUE key) {
     return truth(kennel_contains(cache_of(self), BYTES(key)));
 }
 
-/* _store(how, key, value, ttl, soft_ttl, flags, tags): 0 sets, 1 adds, 2 replaces */
+/* _store(how, key, value, ttl, soft_ttl, flags, tags): how is 0 to set, 1 to add, 2 to replace */
 static VALUE store(VALUE self, VALUE kind, VALUE key, VALUE value, VALUE ttl, VALUE soft_ttl, VALUE flags, VALUE tags) {
     kennel_set_options how = {sizeof how, NUM2LL(ttl), NUM2LL(soft_ttl), NUM2UINT(flags), 0, NULL, 0};
     int what = NUM2INT(kind), result;
@@ -307,7 +308,7 @@ static VALUE ask(VALUE self, VALUE key, VALUE ttl, VALUE soft_ttl, VALUE absent_
     return ULL2NUM(request);
 }
 
-/* _poll(request): nil: not yet; else [value, claim], each of which may be nil */
+/* _poll(request): nil while there is no answer; then [value, claim], each of which may be nil */
 static VALUE poll(VALUE self, VALUE request) {
     struct found found;
     kennel_claim claim;
@@ -330,12 +331,12 @@ static VALUE complete(VALUE self, VALUE claim, VALUE value) {
     return truth(kennel_complete(number, BYTES(value)));
 }
 
-/* A claim that has ended is not ended again. */
+/* _fail(claim): ends a claim; does nothing if the claim has already ended */
 static VALUE fail(VALUE self, VALUE claim) {
     return kennel_fail(NUM2ULL(claim)) == KENNEL_OK ? Qtrue : Qfalse;
 }
 
-/* _lock(key, max_age): a lock, or nil */
+/* _lock(key, max_age): the number of the lock, or nil if another caller has it */
 static VALUE lock(VALUE self, VALUE key, VALUE max_age) {
     kennel_key_lock got;
     StringValue(key);

@@ -1,14 +1,14 @@
 # frozen_string_literal: true
 
 module Kennel
-  # An open file, or one namespace in it. Threads may share it, and a forked child may go on using it.
+  # An open cache file, or one namespace in it. Threads may share it, and a forked child may continue to use it.
   #
-  # Keys and values are strings of bytes; what is read has the encoding UTF-8. Times are in seconds; a time to live of nil is
-  # the default of the namespace, and Kennel::NEVER no end.
+  # Keys and values are strings of bytes. Strings that are read have the encoding UTF-8. Times are in seconds. For a
+  # time to live, nil stands for the default of the namespace, and Kennel::NEVER for no end.
   class Cache
     private_class_method :new
 
-    # Milliseconds for the library: 0 is the default, and -1 no end.
+    # Converts seconds to milliseconds for the library: 0 stands for the default, and -1 for no end.
     def self.ms(seconds)
       return 0 if seconds.nil?
       return -1 if seconds == Float::INFINITY
@@ -17,7 +17,7 @@ module Kennel
       (seconds.to_f * 1000).ceil
     end
 
-    # Names of tags for the library.
+    # Converts names of tags to strings for the library.
     def self.tags(tags)
       tags && Array(tags).map(&:to_s)
     end
@@ -25,25 +25,27 @@ module Kennel
     alias [] get
     alias has_key? key?
 
-    # The values of those keys that have one, by their keys, in one call.
+    # Returns a hash of the keys that have a value, with their values, by one call of the library.
     def get_multi(*keys)
       _get_multi(keys.flatten)
     end
 
-    # Stores a value. By its +tags+, at most 16 names, invalidate_tags finds it.
+    # Stores a value and returns it. +ttl+ is the time to live, +soft_ttl+ the time after which the value is stale,
+    # +flags+ a number that is stored with the value. +tags+ are at most 16 names, by which invalidate_tags finds the
+    # value.
     def set(key, value, ttl: nil, soft_ttl: nil, flags: 0, tags: nil)
       _store(0, key, value, Cache.ms(ttl), Cache.ms(soft_ttl), flags, Cache.tags(tags))
       value
     end
 
-    # Stores the values of a hash, all with the same options, in one call. If some cannot be stored, the others are, and the
-    # error is that of the first one.
+    # Stores the values of a hash, all with the same options, by one call of the library. If some values cannot be
+    # stored, the others are stored, and the first error is raised.
     def set_multi(values, ttl: nil, soft_ttl: nil, flags: 0, tags: nil)
       _set_multi(values.to_a.flatten(1), Cache.ms(ttl), Cache.ms(soft_ttl), flags, Cache.tags(tags))
       values
     end
 
-    # Removes many keys in one call, and tells how many of them had a value.
+    # Removes many keys by one call of the library. Returns how many of them had a value.
     def delete_multi(*keys)
       _delete_multi(keys.flatten)
     end
@@ -52,12 +54,12 @@ module Kennel
       set(key, value)
     end
 
-    # Stores a value if the key has none, and tells whether it did.
+    # Stores a value only if the key has none. Returns whether it was stored.
     def add(key, value, ttl: nil, soft_ttl: nil, flags: 0, tags: nil)
       _store(1, key, value, Cache.ms(ttl), Cache.ms(soft_ttl), flags, Cache.tags(tags))
     end
 
-    # Stores a value if the key has one, and tells whether it did.
+    # Stores a value only if the key already has one. Returns whether it was stored.
     def replace(key, value, ttl: nil, soft_ttl: nil, flags: 0, tags: nil)
       _store(2, key, value, Cache.ms(ttl), Cache.ms(soft_ttl), flags, Cache.tags(tags))
     end
@@ -66,7 +68,8 @@ module Kennel
       _touch(key, Cache.ms(ttl))
     end
 
-    # Adds to a number. If the key has none: nil, or +initial+ is stored, with the time to live and the tags.
+    # Adds to a number, and returns the new number. If the key has no value, stores and returns +initial+, with the time
+    # to live and the tags; without +initial+, returns nil.
     def incr(key, delta = 1, initial: nil, ttl: nil, tags: nil)
       _count(key, delta.negative?, delta.abs, initial, Cache.ms(ttl), Cache.tags(tags))
     end
@@ -75,11 +78,13 @@ module Kennel
       incr(key, -delta, initial: initial, ttl: ttl, tags: tags)
     end
 
-    # The value of a key. Of all callers in all processes one calls the block, with the stale value or nil, and the others
-    # wait for what it returns. A block that returns nil tells that there is no value.
+    # Returns the value of a key. If it is missing or stale, exactly one caller across all processes calls the block,
+    # with the stale value or nil, and stores its result. If it is missing, the others wait for the result. If the block
+    # returns nil, the key has no value, which is remembered for +absent_ttl+, if given.
     #
-    # If the cache itself fails, or the wait is over, the block is called all the same; with +strict+ that raises. A value is
-    # not stored if one of its +tags+ was invalidated while the block ran.
+    # If the cache itself fails, or +wait+ is over, the block is called, and its result is not stored; with +strict+ an
+    # error is raised instead. With +unprotected+ the result is stored when +wait+ is over. A value is not stored if one
+    # of its +tags+ was invalidated while the block ran.
     def fetch(key, ttl: nil, soft_ttl: nil, absent_ttl: nil, wait: 30, unprotected: false, strict: false, tags: nil)
       bits = (unprotected ? 1 : 0) | (strict ? 0 : 2)
       times = [ttl, soft_ttl, absent_ttl].map { |time| Cache.ms(time) }
@@ -89,8 +94,10 @@ module Kennel
       create(claim, strict) { yield value }
     end
 
-    # Calls the block while a lock of the key is held, or raises an error with the code :timed_out. The lock excludes all that
-    # lock or create the key, in all processes, and ends with its process.
+    # Takes the lock of a key, calls the block, and releases the lock. Raises an error with the code :timed_out if
+    # another caller still has the lock when +wait+ is over. The lock excludes all callers, in all processes, that lock
+    # the key or create its value, and ends with its process. After +max_age+ another caller may take it over; by
+    # default never.
     def lock(key, wait: 30, max_age: nil)
       limit = now + wait
       seconds = 0.001
@@ -107,27 +114,29 @@ module Kennel
       end
     end
 
-    # The keys that begin with a prefix, one of them perhaps twice.
+    # Returns the keys that begin with a prefix. This is not a snapshot: a key may appear twice.
     def keys(prefix = "")
       _keys(prefix)
     end
 
-    # Invalidates all values of the namespace, or of the file, for all processes.
+    # Removes all values of the namespace, or of the whole file, for all processes. With +soft+, makes them stale
+    # instead.
     def invalidate(soft: false)
       _invalidate(soft)
     end
 
-    # Invalidates all values that bear one of the tags, in all namespaces and processes.
+    # Removes all values that bear one of the tags, in all namespaces and for all processes. With +soft+, makes them
+    # stale instead.
     def invalidate_tags(*tags, soft: false)
       _invalidate_tags(Cache.tags(tags.flatten), soft)
     end
 
-    # A part of the file with keys of its own.
+    # Opens a part of the file with keys of its own. +ttl+ is the default time to live of its values.
     def namespace(name, ttl: nil)
       _part(name, Cache.ms(ttl))
     end
 
-    # The statistics, as "kennel stat --json" prints them.
+    # Returns the statistics of the file, as "kennel stat --json" prints them.
     def stats
       require "json"
       JSON.parse(_stats)
@@ -139,7 +148,7 @@ module Kennel
       Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
 
-    # The answer to a request. Other threads and fibers go on meanwhile.
+    # Waits for the answer to a request. Other threads and fibers run meanwhile.
     def await(request)
       seconds = 0.001
       until (answer = _poll(request))
@@ -148,7 +157,7 @@ module Kennel
       end
       answer
     ensure
-      # After an exception, such as that of Timeout.
+      # An exception, such as that of Timeout, ended the wait.
       _withdraw(request) unless answer
     end
 
@@ -157,7 +166,7 @@ module Kennel
       begin
         _complete(claim, made)
       rescue Error
-        # The value is there, though the cache has no room for it.
+        # The block succeeded, so its caller gets the value although the cache cannot store it.
         raise if strict
       end
       made

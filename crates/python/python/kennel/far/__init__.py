@@ -8,9 +8,9 @@
     far.set("app:user:7", "Ann", ttl=600)
     assert far.get("app:user:7") == b"Ann"
 
-The server decides what a key's value is. A Kennel file, which all processes of the host share, has copies of the values
-that were read, and the server's own invalidations keep them true: no read returns a value that was replaced more than
-``max_staleness`` ago, a second by default, and a host sees its own writes at once.
+The server holds the current value of every key. A Kennel file, which all processes of the host share, holds copies of
+the values that were read. The server's invalidation messages keep these copies up to date: no read returns a value that
+was replaced more than ``max_staleness`` ago, which is one second by default, and a host sees its own writes at once.
 
 :mod:`kennel.far.dogpile` contains the backend ``kennel.far`` for dogpile.cache, and :mod:`kennel.far.django` the one for
 Django. Both store what the Redis backends of these projects store, so hosts can be switched over one at a time, and

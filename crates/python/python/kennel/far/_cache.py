@@ -42,11 +42,11 @@ Self = TypeVar("Self", bound="FarCache")
 T = TypeVar("T")
 Key = TypeVar("Key", bound=BytesLike)
 
-#: How long one attempt to get or create a key waits in a thread, in seconds. Between attempts Python handles signals such
+#: How many seconds one attempt to get or create the value of a key waits. Between attempts Python handles signals such
 #: as Ctrl-C.
 _PIECE = 1.0
 
-#: The keys that the caller is creating.
+#: The keys whose values the calling thread or task is creating.
 _creating: "contextvars.ContextVar[FrozenSet[Tuple[int, bytes]]]" = contextvars.ContextVar(
     "kennel_far_creating", default=frozenset()
 )
@@ -57,48 +57,57 @@ Found = Tuple[Optional[bytes], "Optional[_kennel.FarCreation]"]
 class FarCache(_kennel.FarCache, FarMemoizing):
     """A server that many hosts share, Redis or Valkey, with a near cache for all processes of this host.
 
-    Keys and values are bytes, and a ``str`` is encoded as UTF-8, as in :class:`kennel.Cache`; reads return ``bytes``. The
-    server stores them as they are, so other programs read and write them with any client. For objects use :meth:`memoize`, a
-    serializer of your own, or the backends :mod:`kennel.far.dogpile` and :mod:`kennel.far.django`.
+    Keys and values are bytes. As in :class:`kennel.Cache`, a ``str`` is encoded as UTF-8, and reads return ``bytes``.
+    The server stores the bytes unchanged, so other programs can read and write them with any client. For objects use
+    :meth:`memoize`, a serializer of your own, or the backends :mod:`kennel.far.dogpile` and :mod:`kennel.far.django`.
 
-    A near hit takes no lock, makes no system call, and keeps the interpreter's lock. Every other call may ask the server,
-    and releases it. Such a call lasts ``timeout`` at most; signals such as Ctrl-C are handled when it has returned. A
-    greenlet of gevent lets other greenlets run meanwhile. For coroutines, the methods whose names begin with ``a`` answer
-    near hits on the event loop, and ask the server in a thread.
+    A near hit takes no lock, makes no system call, and keeps the interpreter's lock. Every other call may ask the
+    server, and releases the interpreter's lock. Such a call waits at most ``timeout`` for an answer of the server.
+    Python handles signals such as Ctrl-C after the call has returned. A greenlet of gevent lets other greenlets run
+    meanwhile. For coroutines, the methods whose names begin with ``a`` answer near hits on the event loop, and ask the
+    server in a thread.
 
-    All processes of a host should give the same options. A forked child can continue to use the object. One that is
-    pickled, for example as an argument of a ``multiprocessing`` process, opens its near file again in the other process;
-    the pickle contains the URL with its password.
+    All processes of a host should give the same options. A forked child can continue to use the object. An object that
+    is pickled, for example as an argument of a ``multiprocessing`` process, opens its near file again in the other
+    process. The pickle contains the URL with its password.
 
-    :param url: ``redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`` or ``unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE]``;
-        for a cluster some of its nodes, ``redis-cluster://HOST:PORT,HOST:PORT``; for a master that sentinels know,
-        ``redis-sentinel://HOST:PORT,HOST:PORT/NAME[?db=DATABASE]``. With ``rediss`` in place of ``redis`` it speaks TLS.
-    :param prefix: the prefix of the keys of which the near file may have copies, or up to eight of them, none the
-        beginning of another. Calls work with all keys; those of other keys go to the server. ``""`` covers all keys.
-    :param path: the near file, best in memory, such as ``/dev/shm/app.kennel``.
-    :param max_staleness: how old a value may be that a read returns, in seconds; from 20 ms to an hour, default 1.
-    :param keepers: how many processes of the host track the server's changes at the same time: 1 or 2 (default); 0 leaves
-        that to others.
-    :param tracking: whether the server's invalidations keep the near file true; default True. With False a near value ends
-        ``max_staleness`` after it was asked for, and the server needs no ``CLIENT TRACKING``.
-    :param probe: whether a new tracker changes a key under each prefix, and trusts the server only if it is told of that;
-        default True.
-    :param degraded: what reads do while nothing is proved: ``bypass`` (default), each asks the server; or ``brief``, one
-        process asks for all, and a value is used for ``max_staleness`` from then on.
-    :param hot_keys: how often a second a fetched value of a key may be out of date before it is stored; a key that changes
-        more often is left out of the near file for a second. Default 20.
-    :param near_ttl: how long a value without a time to live stays near, in seconds; default 3600.
-    :param absence_ttl: how long it is remembered that a key has no value, in seconds; default 60.
-    :param near_max_value: larger values, in bytes, are fetched each time: a number, or text such as ``"64K"``, which is the
-        default.
-    :param fetch_wait: how long a read waits for another process's fetch of the same key, in seconds; default 0.2.
-    :param timeout: how long a call waits for the server, in seconds; default 5.
-    :param ssl_ca_certs: for a ``rediss`` URL: a PEM file with the authorities that are trusted, in place of the system's.
-    :param ssl_certfile: a PEM file with the certificate of this client, which some servers ask for.
-    :param ssl_keyfile: a PEM file with the private key of ``ssl_certfile``.
+    :param url: ``redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`` or
+        ``unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE]``; for a cluster some of its nodes,
+        ``redis-cluster://HOST:PORT,HOST:PORT``; for a master that sentinels watch,
+        ``redis-sentinel://HOST:PORT,HOST:PORT/NAME[?db=DATABASE]``. With ``rediss`` in place of ``redis`` the
+        connection uses TLS.
+    :param prefix: the prefix of the keys whose values the near file may copy, or a list of up to eight prefixes, none
+        of which is the beginning of another. Calls work with all keys; calls with other keys go to the server. ``""``
+        covers all keys.
+    :param path: the path of the near file, preferably in memory, such as ``/dev/shm/app.kennel``.
+    :param max_staleness: at most how many seconds ago a value that a read returns may have been replaced; from 0.02
+        (20 ms) to 3600 (an hour), default 1.
+    :param keepers: how many processes of the host track the server's changes at the same time: 1 or 2 (default). With 0
+        this process never tracks them, and relies on other processes.
+    :param tracking: whether the server's invalidation messages keep the near file up to date; default True. With False
+        a near value ends ``max_staleness`` after it was asked for, and the server needs no ``CLIENT TRACKING``.
+    :param probe: whether a process that begins to track changes a key under each prefix, and trusts the server only if
+        it is told of these changes; default True.
+    :param degraded: what reads do while there is no proof that all changes have arrived. ``bypass`` (default): each
+        read asks the server. ``brief``: one process asks for all, and the value is used for ``max_staleness`` from then
+        on.
+    :param hot_keys: how many times a second the fetched value of a key may be out of date before it is stored. A key
+        that changes more often is left out of the near file for a second. Default 20.
+    :param near_ttl: how many seconds a value without a time to live stays in the near file; default 3600.
+    :param absence_ttl: how many seconds to remember that a key has no value; default 60.
+    :param near_max_value: the size in bytes of the largest value that the near file stores; larger values are fetched
+        each time. A number, or text such as ``"64K"``, which is the default.
+    :param fetch_wait: how many seconds a read waits for another process's fetch of the same key; default 0.2.
+    :param timeout: how many seconds a call waits for the server; default 5.
+    :param ssl_ca_certs: for a ``rediss`` URL: the path of a PEM file with the certificate authorities to trust, in
+        place of the system's.
+    :param ssl_certfile: the path of a PEM file with the certificate of this client, which some servers ask for. Needs
+        ``ssl_keyfile``.
+    :param ssl_keyfile: the path of a PEM file with the private key of ``ssl_certfile``.
     :param ssl_server_name: the name that the server's certificate must have, in place of the URL's host.
-    :param sentinel_username: the user of the sentinels themselves; by default their default user.
-    :param sentinel_password: the password of the sentinels themselves, if they ask for one.
+    :param sentinel_username: the user name for the sentinels themselves; by default their default user. Needs
+        ``sentinel_password``.
+    :param sentinel_password: the password for the sentinels themselves, if they ask for one.
     :param near: the options of :class:`kennel.Cache` for the near file, ``capacity`` for example, except ``read_only`` and
         ``create``.
     """
@@ -154,10 +163,10 @@ class FarCache(_kennel.FarCache, FarMemoizing):
         return first
 
     def call(self, command: Iterable[Union[BytesLike, int, float]], keys: Iterable[BytesLike] = ()) -> Any:
-        """Executes any command of the server once, and returns its answer: bytes, a number, a bool, None, or a list.
+        """Executes any command of the server once, and returns the answer: bytes, a number, a bool, None, or a list.
 
-        :param command: the name of the command and its arguments.
-        :param keys: the keys that it changes. This host does not return their values from before any more.
+        :param command: a list of the name of the command and its arguments.
+        :param keys: the keys that the command changes. After the call, no read of this host returns their old values.
         """
         if isinstance(command, (str, bytes)):
             raise TypeError("command: expected its name and its arguments as a list, found text")
@@ -175,19 +184,19 @@ class FarCache(_kennel.FarCache, FarMemoizing):
         should_cache: Optional[Callable[[bytes], bool]] = None,
         or_uncached: bool = False,
     ) -> Optional[bytes]:
-        """Returns the value of a key, and creates it if the key has none: exactly one caller among all hosts runs
-        ``create``; the others wait for its value.
+        """Returns the value of a key. If the key has none, exactly one caller among all hosts runs ``create``, and the
+        others wait for its value.
 
-        If ``create`` raises an exception, its own caller gets it, and the next waiting caller creates the value. If
-        ``create`` asks for its own key in this way, :class:`kennel.OwnClaim` is raised.
+        If ``create`` raises an exception, only the caller that ran it gets the exception, and the next waiting caller
+        creates the value. If ``create`` calls this method for its own key, :class:`kennel.OwnClaim` is raised.
 
-        :param create: a function that returns the value, or ``None`` if the key has no value; this is not remembered.
-        :param ttl: time to live: seconds, or a ``timedelta``, until the value expires. By default it does not.
+        :param create: a function that returns the value, or ``None`` if the key has no value, which is not remembered.
+        :param ttl: time to live: seconds, or a ``timedelta``, until the value expires. By default it does not expire.
         :param expires_at: the time at which the value expires, in seconds since 1970, instead of ``ttl``.
-        :param lease: how many seconds a creator excludes other callers. If it takes longer, its value is returned to its
-            caller and not stored. Default 30.
-        :param wait: how many seconds to wait for another caller's creation, before this caller runs ``create``, too, and
-            stores nothing; ``None`` waits without limit. Default 30.
+        :param lease: how many seconds a creator excludes other callers. If ``create`` takes longer, its value is
+            returned to this caller and not stored. Default 30.
+        :param wait: how many seconds to wait for another caller's creation. After that, this caller runs ``create``,
+            too, and stores nothing; ``None`` waits without limit. Default 30.
         :param should_cache: a function that gets the created value as bytes, and returns whether to store it. By default
             all values are stored.
         :param or_uncached: if the server fails, run ``create`` and store nothing, instead of raising
@@ -215,13 +224,14 @@ class FarCache(_kennel.FarCache, FarMemoizing):
         return data
 
     def _find(self, key: bytes, lease: Seconds, wait: Optional[Seconds]) -> Found:
-        """Returns the value of a key, or the right to create it; neither if another caller was still creating it when
-        ``wait`` was over."""
+        """Returns the value of a key, or the right to create it, or neither if another caller was still creating it
+        when ``wait`` was over."""
         deadline = None if wait is None else now() + seconds(wait)
         sleep, pause = sleeper_of_greenlet(), FIRST_PAUSE
         while True:
             left = _PIECE if deadline is None else max(0.0, deadline - now())
-            # A greenlet does not wait in a thread: all threads of the pool could be waiting for one greenlet.
+            # A greenlet does not wait in a thread of the pool: all threads of the pool could be waiting for one
+            # greenlet.
             found = self._claim(key, lease, 0.0 if sleep else min(left, _PIECE))
             if found != (None, None) or left == 0:
                 return found
@@ -322,7 +332,7 @@ class FarCache(_kennel.FarCache, FarMemoizing):
                 except FarError as error:
                     not_stored(self, key, error)
         finally:
-            # Not awaited, since the task may be cancelled: an object that is deleted ends its right in a thread.
+            # Deleting the object ends the right in a thread. This is not awaited, because the task may be cancelled.
             creation = None
         return data
 
@@ -333,7 +343,7 @@ class FarCache(_kennel.FarCache, FarMemoizing):
             return near, None
         while True:
             is_last = deadline is not None and now() >= deadline
-            # As for greenlets, a thread of the executor does not wait for another coroutine.
+            # The attempt does not wait in a thread of the executor: all its threads could be waiting for one coroutine.
             found = await asyncio.to_thread(self._claim, key, lease, 0.0)
             if found != (None, None) or is_last:
                 return found
@@ -369,7 +379,7 @@ def _open_again(kind: Type[Self], url: str, prefixes: List[bytes], path: str, op
 
 
 def _part(part: Union[BytesLike, int, float]) -> BytesLike:
-    """A part of a command: numbers as the server writes them."""
+    """Converts a part of a command: a number becomes text, as the server writes it."""
     if isinstance(part, bool):
         raise TypeError("command: expected text, bytes or a number, found a bool")
     return repr(part) if isinstance(part, (int, float)) else part

@@ -1,5 +1,5 @@
-"""The exceptions of the far tier. A near file that fails is none: the server is asked instead. Only if the near file cannot
-be opened, the errors of :class:`kennel.Cache` are raised."""
+"""The exceptions of the far tier. If the near file fails, no exception is raised, and reads ask the server instead.
+Only opening the near file raises the errors of :class:`kennel.Cache`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class BadFarOption(FarError, BadOption):
 
 
 class FarMismatch(FarError):
-    """Other processes use the near file with the same prefixes and another database, ``max_staleness`` or ``tracking``."""
+    """Other processes use the near file with the same prefixes, but with another database, ``max_staleness`` or
+    ``tracking``."""
 
 
 class ServerError(FarError):
@@ -34,8 +35,8 @@ class ServerError(FarError):
 
 
 class ServerUnreachable(FarError, ConnectionError):
-    """The connection to the server failed, or no answer came within ``timeout``. If the call was a write, the server may
-    have executed it, or may do so later."""
+    """The connection to the server failed, or no answer came within ``timeout``. The server may have executed a write,
+    or may still execute it."""
 
 
 class SeveralSlots(FarError, ValueError):
@@ -43,7 +44,7 @@ class SeveralSlots(FarError, ValueError):
 
 
 class UnexpectedAnswer(FarError):
-    """The server's answer has not the form that answers of the command have."""
+    """The server's answer does not have the form that the command's answers have."""
 
 
 class FarIo(FarError, OSError):

@@ -1,4 +1,4 @@
-"""``memoize`` over a far tier: values of functions that all hosts share."""
+"""``memoize`` for a far tier: all hosts share the return values of functions."""
 
 from __future__ import annotations
 
@@ -100,20 +100,20 @@ class _FarMemoized(_Memoized):
         return await self._how.far.adelete(self._key_of(*args, **kwargs))
 
     def _failed(self, key: Any, made: "_MadeOnce", error: FarError) -> None:
-        """What the server's failure means for a call: nothing but that the function runs, unless it ran already or the
-        caller asked for the error."""
+        """Handles a failure of the server. Raises the error if the function has already begun to run or the option
+        ``require`` is set. Otherwise logs and counts the failure, and the caller runs the function."""
         if made.has_begun or self._how.require:
             raise error
         not_stored(self._how.far, key, error)
         self.uncached += 1
 
     def _found(self, key: Any, data: Optional[bytes], made: "_MadeOnce") -> Any:
-        """Decodes a value. If this fails for one that this call created, the created object is returned."""
+        """Decodes a value. If this fails for a value that this call created, returns the created object."""
         value = None if data is None else self._decoder.value(key, data, _NONE)
         return made.object if value is _NONE else value
 
     def _store(self, key: Any, value: Any) -> Any:
-        """Stores a value that the function returned, and returns it as later calls will get it."""
+        """Stores a value that the function returned, and returns it in the form in which later calls get it."""
         how = self._how
         data = how.serializer.dumps(value)
         try:
@@ -134,7 +134,7 @@ class _FarMemoized(_Memoized):
 
 
 class _Prefixed:
-    """Keys that begin with a prefix of the far tier, so that their values may be near."""
+    """Creates keys that begin with a prefix of the far tier, so that the near file may copy their values."""
 
     def __init__(self, prefix: bytes, keys: Keys) -> None:
         self._prefix = prefix
@@ -145,7 +145,7 @@ class _Prefixed:
 
 
 class _MadeOnce(Made):
-    """The value that a creator returned, and whether the function has begun to run."""
+    """The value that a creator returned, and whether the creator has begun to run."""
 
     has_begun = False
 
@@ -258,37 +258,37 @@ class FarMemoizing:
         should_cache: Optional[Callable[[Any], bool]] = None,
         require: bool = False,
     ) -> Any:
-        """Caches the return values of a function, or of a coroutine function, by its arguments, for all hosts that use the
-        server: a decorator, as :meth:`kennel.Cache.memoize` is for the processes of one host.
+        """Decorates a function, or a coroutine function, so that all hosts that use the server share its return values
+        by its arguments. :meth:`kennel.Cache.memoize` does the same for the processes of one host.
 
         If several callers of any host call the function with the same arguments, exactly one of them runs it; the others
         wait for its value. The value is stored at the server, and this host keeps a near copy of it that is never older
         than ``max_staleness``. If the server fails, the function runs without it, and the failure is logged.
 
-        The key begins with the first prefix of this far tier. The rest identifies the function and its arguments, as for
-        :meth:`kennel.Cache.memoize`: a function that was changed, or compiled by another version of Python, has other
-        keys, so hosts that are updated one at a time share values only among those of one version. Give ``name`` if all
-        shall share them.
+        The key begins with the first prefix of this far tier. The rest identifies the function and its arguments, as
+        for :meth:`kennel.Cache.memoize`. A function that was changed, or compiled by another version of Python, has
+        other keys. So while hosts are updated one at a time, only hosts with the same version of the function share its
+        values. Give ``name`` if all hosts are to share them.
 
         The decorated function has the methods ``key(*args)``, which returns the key for these arguments,
-        ``invalidate(*args)``, which removes their value for all hosts, ``ainvalidate(*args)``, which does so for
-        coroutines, and ``refresh(*args)``, which runs the function and stores its value; for a coroutine function it is
-        awaited. ``__wrapped__`` is the function itself. Two attributes count in this process: ``undecodable``, values that
-        could not be decoded and were created again, and ``uncached``, calls that ran the function because the server
-        failed.
+        ``invalidate(*args)``, which removes their value for all hosts, ``ainvalidate(*args)``, which does the same for
+        coroutines, and ``refresh(*args)``, which runs the function and stores its value; for a coroutine function,
+        ``refresh`` is awaited. ``__wrapped__`` is the function itself. Two attributes count events in this process:
+        ``undecodable`` the values that could not be decoded and were created again, and ``uncached`` the calls that ran
+        the function because the server failed.
 
         :param function: the function, if the decorator is used without options.
-        :param ttl: time to live: seconds, or a ``timedelta``, until a value expires. By default it does not.
-        :param serializer: ``pickle`` (default), ``json``, ``bytes``, or an object with ``dumps`` and ``loads``. Who can
-            write to the server can run code in each process that unpickles from it.
+        :param ttl: time to live: seconds, or a ``timedelta``, until a value expires. By default it does not expire.
+        :param serializer: ``pickle`` (default), ``json``, ``bytes``, or an object with ``dumps`` and ``loads``. With
+            ``pickle``, any program that can write to the server can run code in each process that unpickles its values.
         :param key: a function that gets the arguments and returns the key, a ``str`` or ``bytes``. The key is used
             unchanged, so begin it with a prefix of this far tier, and include the name of the function in it.
         :param name: a name that identifies the function, instead of its module, name, code and closure. Not together
             with ``key``.
-        :param lease: how many seconds a caller that runs the function excludes other callers. If it takes longer, its
-            value is returned to its caller and not stored. Default 30.
-        :param wait: how many seconds to wait for another caller's value, before this caller runs the function, too, and
-            stores nothing; ``None`` waits without limit. Default 30.
+        :param lease: how many seconds a caller that runs the function excludes other callers. If the function takes
+            longer, its value is returned to this caller and not stored. Default 30.
+        :param wait: how many seconds to wait for another caller's value. After that, this caller runs the function,
+            too, and stores nothing; ``None`` waits without limit. Default 30.
         :param should_cache: a function that gets a value, and returns whether to store it. By default all values are
             stored.
         :param require: raise :class:`kennel.far.FarError` if the server fails, instead of running the function without

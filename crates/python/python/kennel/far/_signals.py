@@ -1,9 +1,9 @@
 """Signals during calls to the server.
 
-A signal with a handler interrupts a thread that waits for a socket with a limit of time, and the call would fail. So the
-usual signals are held back meanwhile, and Python handles them when the call has returned. The extension calls
-:func:`mask` itself: between lines of Python a handler could raise an exception, and the signals would be held back
-forever.
+A signal with a handler interrupts a thread that waits for a socket with a time limit, so the call would fail. Therefore
+the usual signals are blocked during the call, and Python handles them after it has returned. The extension calls
+:func:`mask` directly: between two lines of Python, a handler could raise an exception, and the signals would stay
+blocked forever.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import signal
 import sys
 
-# For type checkers: the rest is for Unix systems.
+# This tells type checkers that the rest is for Unix systems only.
 assert sys.platform != "win32"
 
 try:
-    # Without the conversion to members of an enumeration, which takes ten times as long.
+    # This function does not convert signals to members of an enumeration, which takes ten times as long.
     from _signal import pthread_sigmask as mask  # type: ignore[import-not-found]
 except ImportError:
     from signal import pthread_sigmask as mask

@@ -1,4 +1,4 @@
-"""URLs as the client redis-py takes them."""
+"""Conversion of the URLs that the client redis-py accepts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ __all__ = ["url_of"]
 
 
 def url_of(url: str, username: Optional[str] = None, password: Optional[str] = None, database: Any = None) -> str:
-    """Returns a URL for the far tier. What it says itself of the user and the database stands; where it says nothing, the
-    other arguments do. Parameters of redis-py's connections are dropped."""
+    """Returns a URL for the far tier. The other arguments give the user and the database only if the URL does not name
+    them. The URL's parameters for redis-py's connections are dropped."""
     parts = urlsplit(url)
     netloc, path = parts.netloc, parts.path
     if password is not None and "@" not in netloc:

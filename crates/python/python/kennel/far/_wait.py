@@ -8,12 +8,12 @@ from typing import Callable, Optional
 
 __all__ = ["FIRST_PAUSE", "LAST_PAUSE", "sleeper_of_greenlet", "sleep"]
 
-#: The pauses between attempts to create a key that another caller creates, in seconds: the first, and the longest.
+#: The pauses between attempts while another caller creates the value, in seconds: the first, and the longest.
 FIRST_PAUSE, LAST_PAUSE = 0.005, 0.1
 
 
 def sleeper_of_greenlet() -> Optional[Callable[[float], None]]:
-    """Returns the function with which the calling greenlet sleeps; None in a thread in which gevent runs none."""
+    """Returns the function with which the calling greenlet sleeps. Returns None in a thread without greenlets."""
     if "gevent" not in sys.modules:
         return None
     from .._gevent import current

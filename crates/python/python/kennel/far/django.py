@@ -10,30 +10,31 @@
         }
     }
 
-It stores what ``django.core.cache.backends.redis.RedisCache`` stores, under the same keys, so the hosts of a site can be
-switched over one at a time, and back: in the settings, change ``BACKEND`` and ``OPTIONS``. It does not need the package
-redis. ``OPTIONS`` takes
+It stores what ``django.core.cache.backends.redis.RedisCache`` stores, under the same keys, so the hosts of a site can
+be switched over one at a time, and back: in the settings, change ``BACKEND`` and ``OPTIONS``. It does not need the
+package redis. ``OPTIONS`` takes these options:
 
 ``near``
-    The path of the near file, which all processes of the host share, best in memory.
+    The path of the near file, which all processes of the host share, preferably in memory. It must be given.
 ``prefix``
-    The prefix of the keys of which the near file may have copies, or a list of up to eight. The default follows from
-    ``KEY_PREFIX``, with which Django's keys begin: ``KEY_PREFIX:``. With a ``KEY_FUNCTION`` of your own it is empty, which
-    covers all keys.
+    The prefix of the keys whose values the near file may copy, or a list of up to eight prefixes. By default it is
+    ``KEY_PREFIX`` and a colon, with which Django's keys begin. With a ``KEY_FUNCTION`` of your own it is empty by
+    default, which covers all keys.
 ``serializer``
     As for Django's backend: a dotted path, a class, or an object with ``dumps`` and ``loads``.
 ``db``, ``username``, ``password``
     As for Django's backend: the database and the user, if ``LOCATION`` does not name them.
 
-and the options of :class:`kennel.far.FarCache`, and of :class:`kennel.Cache` for the near file, such as ``capacity``.
-``pool_class`` and ``parser_class`` have no effect.
+It also takes the options of :class:`kennel.far.FarCache`, and those of :class:`kennel.Cache` for the near file, such as
+``capacity``. ``pool_class`` and ``parser_class`` have no effect.
 
-If ``LOCATION`` lists several servers, only the first is used, the master: a replica may be older than what the near file
-was already told. ``clear`` removes all keys of the database, as with Django's backend.
+If ``LOCATION`` lists several servers, only the first is used, which must be the master: a replica may not yet have a
+change that the near file was told of. As with Django's backend, ``clear`` removes all keys of the database.
 
-``get_or_set`` calls its function in one process among all hosts, and the others wait for it; Django's own backend calls it
-in each. ``incr`` is one step. A value that cannot be decoded, such as a pickle of a class that was renamed, counts as
-missing and is logged once. The asynchronous methods answer near hits on the event loop, and ask the server in a thread.
+``get_or_set`` calls its function in one process among all hosts, and the others wait for its value; with Django's own
+backend, each process calls it. ``incr`` is atomic. A value that cannot be decoded, such as a pickle of a class that was
+renamed, counts as missing; the first failure of each kind is logged as a warning. The asynchronous methods answer near
+hits on the event loop, and ask the server in a thread.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ __all__ = ["FarCache"]
 #: Options of Django, and of its Redis backend, that have no meaning here.
 _WITHOUT_MEANING = {"MAX_ENTRIES", "CULL_FREQUENCY", "pool_class", "parser_class"}
 
-#: Adds to a number that exists.
+#: Adds to a number if the key has one.
 _INCR = "if redis.call('EXISTS', KEYS[1]) == 0 then return false end return redis.call('INCRBY', KEYS[1], ARGV[1])"
 
 
@@ -90,14 +91,14 @@ class FarClient:
         self.decoder = Decoder(self._serializer, near)
 
     def dumps(self, value: Any) -> bytes:
-        """The bytes that the server stores. Django's serializer leaves numbers to the client, which writes them as
-        text."""
+        """Returns the bytes that the server stores. Django's serializer leaves numbers unchanged for the client, which
+        writes them as text."""
         data = self._serializer.dumps(value)
         if isinstance(data, (int, float)) and not isinstance(data, bool):
             return repr(data).encode()
         return data  # type: ignore[no-any-return]
 
-    # The methods of Django's client. A time is whole seconds: None is no limit, and 0 has passed.
+    # The methods of Django's client. A timeout is in whole seconds: None means no limit, and 0 means already expired.
 
     def add(self, key: str, value: Any, timeout: Optional[int]) -> bool:
         command: List[Any] = ["SET", key, self.dumps(value), "NX"]
@@ -180,9 +181,9 @@ class FarCache(RedisCache):  # type: ignore[misc]
     def get_or_set(
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
     ) -> Any:
-        """Returns the value of a key. If it has none, ``default`` is stored and returned, or the result of calling it.
-        One caller among all hosts calls ``default``; the others wait for its value for at most 30 seconds, and then call
-        it themselves. A ``default`` that asks for its own key also calls it again."""
+        """Returns the value of a key. If the key has none, stores and returns ``default``, or its result if it is
+        callable. One caller among all hosts calls ``default``. The others wait at most 30 seconds for its value, and
+        then call ``default`` themselves. If ``default`` itself asks for this key, it is called again."""
         made, client = self.make_and_validate_key(key, version=version), self._cache
         ttl, created = self.get_backend_timeout(timeout), []
 
@@ -212,7 +213,7 @@ class FarCache(RedisCache):  # type: ignore[misc]
         return default if data is None else client.decoder.value(made, data, default)
 
     async def _aclient(self) -> Any:
-        # Opening the near file may take a while.
+        # Opening the near file may take a while, so it happens in a thread.
         return self.__dict__.get("_cache") or await asyncio.to_thread(lambda: self._cache)
 
     async def aadd(
@@ -254,7 +255,7 @@ class FarCache(RedisCache):  # type: ignore[misc]
     async def aget_or_set(
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
     ) -> Any:
-        """Does the same as :meth:`get_or_set` for coroutines; an awaitable that ``default`` returns is awaited."""
+        """Does the same as :meth:`get_or_set` for coroutines. If ``default`` returns an awaitable, it is awaited."""
         made, client = self.make_and_validate_key(key, version=version), await self._aclient()
         ttl, created = self.get_backend_timeout(timeout), []
 

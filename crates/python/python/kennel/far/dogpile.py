@@ -10,8 +10,9 @@
         arguments={"url": "redis://10.0.0.5", "path": "/dev/shm/pages.kennel", "redis_expiration_time": 7200},
     )
 
-It stores what ``dogpile.cache.redis`` stores, under the same keys, and takes its arguments. So the hosts of an application
-can be switched over one at a time, and back: in the configuration, change the name of the backend and add ``path``.
+It stores what ``dogpile.cache.redis`` stores, under the same keys, and takes the same arguments. So the hosts of an
+application can be switched over one at a time, and back: in the configuration, change the name of the backend and add
+``path``.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ _OF_REDIS = (
     "lock_prefix",
     "socket_timeout",
 )
-#: Those that tell how its client holds connections, which has no meaning here.
+#: Arguments of ``dogpile.cache.redis`` about its client's connections, which have no meaning here.
 _WITHOUT_MEANING = ("thread_local_lock", "socket_connect_timeout", "socket_keepalive", "socket_keepalive_options")
-#: Those that may name another server, so that they must not be ignored.
+#: Arguments of ``dogpile.cache.redis`` that may name another server, so they must not be ignored.
 _REFUSED = ("connection_pool", "connection_kwargs", "ssl")
 
 #: Removes a lock that still has its owner's token.
@@ -62,23 +63,25 @@ _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL
 class FarBackend(BytesBackend):
     """A dogpile.cache backend that stores values in Redis or Valkey, with a near cache for all processes of the host.
 
-    :param path: the near file, best in memory, such as ``/dev/shm/pages.kennel``.
-    :param prefix: the prefix of the keys of which the near file may have copies, or a list of up to eight. If the region
-        has a key mangler that gives its keys a prefix, name it, so that the server does not report the changes of all
-        others. By default all keys are covered.
+    :param path: the path of the near file, preferably in memory, such as ``/dev/shm/pages.kennel``. It must be given.
+    :param prefix: the prefix of the keys whose values the near file may copy, or a list of up to eight prefixes. If the
+        region has a key mangler that gives its keys a prefix, name this prefix, so that the server does not report
+        changes of other keys. By default all keys are covered.
 
     All options of :class:`kennel.far.FarCache`, and those of :class:`kennel.Cache` for the near file, are arguments, too.
 
-    Arguments of ``dogpile.cache.redis`` with the same meaning: ``url``, or ``host``, ``port``, ``db``, ``username`` and
-    ``password``; ``redis_expiration_time``; ``socket_timeout``, here the same as ``timeout``; and those of its lock:
+    These arguments of ``dogpile.cache.redis`` have the same meaning here: ``url``, or ``host``, ``port``, ``db``,
+    ``username`` and ``password``; ``redis_expiration_time``; ``socket_timeout``, which here is the same as ``timeout``;
+    and those of its lock:
 
     :param distributed_lock: with True, one caller among all hosts creates the value of a key. The lock is the one that
         ``dogpile.cache.redis`` takes, the key ``_lockKEY`` of the server, so hosts with either backend exclude each
         other. With False, the default, each process has locks of its own.
-    :param lock_timeout: how many seconds the lock excludes others at most. After that another caller may take it, even
-        if its holder is still running, or was killed. Default 300; None is no limit.
+    :param lock_timeout: the largest number of seconds for which the lock excludes other callers. After that, another
+        caller may take the lock, even if its holder is still running. If the holder was killed, the lock also lasts
+        until then. Default 300; None is no limit.
     :param lock_sleep: how many seconds to wait between two attempts to take the lock; default 0.1.
-    :param lock_blocking: whether to wait for the lock at all; default True.
+    :param lock_blocking: whether to wait if another caller holds the lock; default True.
     :param lock_blocking_timeout: how many seconds to wait for the lock; by default without limit.
     :param lock_prefix: the prefix of the keys of locks, ``_lock`` by default.
 
@@ -112,7 +115,8 @@ class FarBackend(BytesBackend):
         self._load = self.far.get
 
     def get_mutex(self, key: str) -> Optional["FarLock"]:
-        """Returns the lock of a key with ``distributed_lock``; without it None, which stands for a lock of threads."""
+        """Returns the lock of a key if ``distributed_lock`` was given. Otherwise returns None, so that dogpile.cache
+        uses a lock within this process."""
         return FarLock(self.far, self._lock_prefix + key, **self._lock_how) if self._is_distributed else None
 
     def get_serialized(self, key: str) -> Any:
@@ -141,7 +145,8 @@ class FarBackend(BytesBackend):
 
 
 class FarLock(CacheMutex):
-    """The lock of a key among all hosts, as the client redis-py makes it: a key of the server with a random token."""
+    """The lock of a key among all hosts. Like the lock of the client redis-py, it is a key of the server whose value is
+    a random token."""
 
     def __init__(
         self,
@@ -158,7 +163,7 @@ class FarLock(CacheMutex):
         self._token: Optional[str] = None
 
     def acquire(self, wait: bool = True) -> bool:
-        """Takes the lock. Returns whether it was taken."""
+        """Takes the lock. Returns whether this succeeded."""
         token = uuid.uuid4().hex
         command: List[Any] = ["SET", self._name, token, "NX"]
         if self._timeout is not None:
@@ -172,7 +177,8 @@ class FarLock(CacheMutex):
         return True
 
     def release(self) -> None:
-        """Releases the lock. If it has ended meanwhile, and perhaps another caller has it, nothing happens to that."""
+        """Releases the lock. If the lock has ended meanwhile, logs a warning. If another caller now holds the lock,
+        leaves it to that caller."""
         token, self._token = self._token, None
         if token is None:
             raise RuntimeError("release of a lock that is not held")
@@ -185,7 +191,7 @@ class FarLock(CacheMutex):
 
 
 def _url(arguments: Mapping[str, Any]) -> str:
-    """The URL of the server, from either form of the arguments."""
+    """Returns the URL of the server from the argument ``url``, or from ``host``, ``port`` and so on."""
     if arguments.get("url") is not None:
         return url_of(arguments["url"])
     host, port = arguments.get("host", "localhost"), arguments.get("port", 6379)

@@ -10,7 +10,7 @@ module ActiveSupport
     #
     #   config.cache_store = :kennel_store, "/dev/shm/app.cache", { capacity: 256 << 20 }
     #
-    # It keeps to a namespace of the file, +part+ ("rails" by default), which +clear+ empties.
+    # The store uses one namespace of the file, +part+ ("rails" by default), and +clear+ empties only this namespace.
     class KennelStore < Store
       OPEN = %i[capacity mean_item lock_wait locks stripes seats namespaces claims mode existing read_only verify_reads trust
                 allow_network same_sizes].freeze
@@ -42,7 +42,8 @@ module ActiveSupport
       # The file removes expired entries itself.
       def cleanup(_options = nil); end
 
-      # Searches all keys: give values that are removed together a namespace of their own instead.
+      # Removes the entries whose keys match. This searches all keys; for values that are removed together, tags or a
+      # +part+ of their own are faster.
       def delete_matched(matcher, options = nil)
         options = merged_options(options)
         instrument(:delete_matched, matcher.inspect) do
@@ -85,7 +86,8 @@ module ActiveSupport
         end
       end
 
-      # Numbers that were written with +raw+ are digits, which all processes add to at once. Others are entries of Rails.
+      # A number that was written with +raw+ is stored as digits, and the library adds to it in one step. Any other
+      # number is an entry of Rails, which is changed under the lock of its key.
       def add_to(key, amount)
         @cache.incr(key, amount)
       rescue Kennel::Error => e
@@ -102,7 +104,7 @@ module ActiveSupport
         end
       end
 
-      # What fails is a miss, or is not stored.
+      # Runs a block. If the cache fails, logs the error and returns +instead+.
       def rescuing(instead)
         yield
       rescue Kennel::Error => e
@@ -114,7 +116,7 @@ module ActiveSupport
         entry_of(rescuing(nil) { @cache.get(key) }, raw)
       end
 
-      # Looks all keys up by one call.
+      # Looks up all keys with one call.
       def read_multi_entries(names, **options)
         keys = names.to_h { |name| [name, normalize_key(name, options)] }
         payloads = rescuing({}) { @cache.get_multi(keys.values) }
@@ -152,7 +154,7 @@ module ActiveSupport
         end
       end
 
-      # Stores all entries by one call.
+      # Stores all entries with one call.
       def write_multi_entries(entries, **options)
         kept = kept(options)
         return super if options[:unless_exist] || (kept && !kept.positive?)
@@ -163,25 +165,27 @@ module ActiveSupport
         entries
       end
 
-      # Removes all entries by one call.
+      # Removes all entries with one call.
       def delete_multi_entries(keys, **_options)
         forget_here(keys)
         rescuing(0) { @cache.delete_multi(keys) }
       end
 
-      # Calls for many keys pass by the cache of one request, which must not keep what they change.
+      # Removes keys from the local cache of the request, which calls for many keys bypass, so that it does not keep old
+      # values.
       def forget_here(keys)
         here = local_cache
         keys.each { |key| here.delete_entry(key) } if here
       end
 
-      # How long the file keeps an entry. Rails makes use of it for a while after it has expired.
+      # How many seconds the file keeps an entry. With +race_condition_ttl+, Rails still uses an entry after it has
+      # expired.
       def kept(options)
         expires_in = options[:expires_in]
         expires_in && expires_in.to_f + (options[:race_condition_ttl].to_f.positive? ? 300 : 0)
       end
 
-      # The names of tags in the file.
+      # The names that tags have in the file.
       def names_of(tags, options)
         tags && Array(tags).map { |tag| namespace_key(tag.to_s, options) }
       end
