@@ -15,7 +15,7 @@ import (
 // CreateOptions are the options of GetOrCreate. A time of 0 stands for the default.
 type CreateOptions struct {
 	TTL       time.Duration // how long the value lives, or Never
-	SoftTTL   time.Duration // when it becomes stale; one process then creates a new value, and other processes get the old one
+	SoftTTL   time.Duration // when it becomes stale; one caller then creates a new value, and the others get the old one
 	AbsentTTL time.Duration // how long to remember that the key has no value; by default this is not remembered
 	Wait      time.Duration // how long to wait for another creator; 30 s
 	// When the wait is over, create the value even though another caller is creating it.
@@ -65,7 +65,9 @@ func (c *creations) join(key string) (*creation, bool) {
 
 func (c *creations) end(key string, ended *creation) {
 	c.lock.Lock()
-	delete(c.of, key)
+	if c.of[key] == ended {
+		delete(c.of, key)
+	}
 	c.lock.Unlock()
 	close(ended.ended)
 }
@@ -87,6 +89,10 @@ func (c *Cache) GetOrCreate(ctx context.Context, key []byte, how CreateOptions, 
 			how.Wait = time.Until(until)
 			return c.create(ctx, key, how, create, shared)
 		}
+		// While another goroutine creates a new value, the stale one is at hand.
+		if value, err := c.Get(key); err == nil {
+			return value, nil
+		}
 		timer := time.NewTimer(time.Until(until))
 		select {
 		case <-shared.ended:
@@ -95,6 +101,11 @@ func (c *Cache) GetOrCreate(ctx context.Context, key []byte, how CreateOptions, 
 			timer.Stop()
 			return nil, ctx.Err()
 		case <-timer.C:
+			if how.Unprotected {
+				// The library then lets this caller create without a claim, and stores the value if nobody else has.
+				how.Wait = 0
+				return c.create(ctx, key, how, create, &creation{ended: make(chan struct{})})
+			}
 			if !how.Strict {
 				return orMiss(create(nil))
 			}

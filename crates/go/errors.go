@@ -18,24 +18,36 @@ var ErrMiss = errors.New("kennel: the key has no value")
 // ErrClosed is the error of a call on a closed cache.
 var ErrClosed = errors.New("kennel: the cache is closed")
 
-// Errors of some kinds, to compare with errors.Is.
+// The kinds of errors, to compare with errors.Is.
 var (
-	ErrIO         = &Error{Number: C.KENNEL_E_IO}
-	ErrNotFound   = &Error{Number: C.KENNEL_E_NOT_FOUND}
-	ErrBadFile    = &Error{Number: C.KENNEL_E_BAD_FILE}
-	ErrMismatch   = &Error{Number: C.KENNEL_E_MISMATCH}
-	ErrBadOption  = &Error{Number: C.KENNEL_E_BAD_OPTION}
-	ErrKeyTooLong = &Error{Number: C.KENNEL_E_KEY_TOO_LONG}
-	ErrTooLarge   = &Error{Number: C.KENNEL_E_TOO_LARGE}
-	ErrNotANumber = &Error{Number: C.KENNEL_E_NOT_A_NUMBER}
-	ErrOverflow   = &Error{Number: C.KENNEL_E_OVERFLOW}
-	ErrBusy       = &Error{Number: C.KENNEL_E_BUSY}
-	ErrTimedOut   = &Error{Number: C.KENNEL_E_TIMED_OUT}
-	ErrReadOnly   = &Error{Number: C.KENNEL_E_READ_ONLY}
-	ErrNoSpace    = &Error{Number: C.KENNEL_E_NO_SPACE}
-	ErrNotTrusted = &Error{Number: C.KENNEL_E_NOT_TRUSTED}
-
-	ErrTooManyTags = &Error{Number: C.KENNEL_E_TOO_MANY_TAGS}
+	ErrIO                = &Error{Number: C.KENNEL_E_IO}
+	ErrNotFound          = &Error{Number: C.KENNEL_E_NOT_FOUND}
+	ErrExists            = &Error{Number: C.KENNEL_E_EXISTS}
+	ErrBadFile           = &Error{Number: C.KENNEL_E_BAD_FILE}
+	ErrMismatch          = &Error{Number: C.KENNEL_E_MISMATCH}
+	ErrLocksLost         = &Error{Number: C.KENNEL_E_LOCKS_LOST}
+	ErrLeaseRefused      = &Error{Number: C.KENNEL_E_LEASE_REFUSED}
+	ErrUnknownStrategy   = &Error{Number: C.KENNEL_E_UNKNOWN_STRATEGY}
+	ErrOpenElsewhere     = &Error{Number: C.KENNEL_E_OPEN_ELSEWHERE}
+	ErrNotTrusted        = &Error{Number: C.KENNEL_E_NOT_TRUSTED}
+	ErrNetworkFilesystem = &Error{Number: C.KENNEL_E_NETWORK_FILESYSTEM}
+	ErrNoSpace           = &Error{Number: C.KENNEL_E_NO_SPACE}
+	ErrSeatsFull         = &Error{Number: C.KENNEL_E_SEATS_FULL}
+	ErrBadOption         = &Error{Number: C.KENNEL_E_BAD_OPTION}
+	ErrKeyTooLong        = &Error{Number: C.KENNEL_E_KEY_TOO_LONG}
+	ErrTooLarge          = &Error{Number: C.KENNEL_E_TOO_LARGE}
+	ErrNotANumber        = &Error{Number: C.KENNEL_E_NOT_A_NUMBER}
+	ErrOverflow          = &Error{Number: C.KENNEL_E_OVERFLOW}
+	ErrBusy              = &Error{Number: C.KENNEL_E_BUSY}
+	ErrTimedOut          = &Error{Number: C.KENNEL_E_TIMED_OUT}
+	ErrOwnClaim          = &Error{Number: C.KENNEL_E_OWN_CLAIM}
+	ErrNamespacesFull    = &Error{Number: C.KENNEL_E_NAMESPACES_FULL}
+	ErrReadOnly          = &Error{Number: C.KENNEL_E_READ_ONLY}
+	ErrNoMemory          = &Error{Number: C.KENNEL_E_NO_MEMORY}
+	ErrTooManyTags       = &Error{Number: C.KENNEL_E_TOO_MANY_TAGS}
+	ErrResting           = &Error{Number: C.KENNEL_E_RESTING}
+	ErrNoHandle          = &Error{Number: C.KENNEL_E_NO_HANDLE}
+	ErrPanic             = &Error{Number: C.KENNEL_E_PANIC}
 )
 
 // An Error is a failure of the cache.

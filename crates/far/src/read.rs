@@ -491,8 +491,8 @@ pub(crate) struct Fill {
 }
 
 impl Fill {
-    /// Call this with the claim in hand, so that the generation is read after the claim was taken. `None`: nothing is
-    /// proved any more.
+    /// Call this with the claim in hand, so that the generation is read after the claim was taken: each invalidation
+    /// then either came before, or voids the claim. `None`: nothing is proved any more.
     pub(crate) fn begin(claim: &Claim) -> Option<Self> {
         let near = &claim.near;
         let generation = match claim.basis {

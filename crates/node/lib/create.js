@@ -86,7 +86,9 @@ async function joinOrLead (context, key, how, form, create, found) {
     if (isWithin(flight)) throw ownClaim()
     const outcome = await before(flight.done, until)
     if (outcome === undefined) {
-      if (how.unprotected || how.uncached) return form.result(plain(await create({ stale: undefined })))
+      // The library then lets this caller create without a claim, and stores the value if nobody else has.
+      if (how.unprotected) return await lead(context, key, name, how, form, create, 0)
+      if (how.uncached) return form.result(plain(await create({ stale: undefined })))
       throw timedOut(how.wait)
     }
     // Each caller gets a copy of its own.

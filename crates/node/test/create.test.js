@@ -54,14 +54,24 @@ test('a creator that never resolves: others wait as long as they wish, and may t
   cache.getOrCreate('key', { claimMaxAge: 200 }, () => new Promise(() => {}))
   const { ms } = await timed(() => assert.rejects(cache.getOrCreate('key', { wait: 50, uncached: false }, () => 'x'), code('TIMED_OUT')))
   assert.ok(ms >= 45 && ms < 2_000, `${ms}`)
-  for (const how of [{ unprotected: true, uncached: false }, {}]) {
-    const value = await cache.getOrCreate('key', { wait: 50, as: 'string', ...how }, () => 'of its own')
-    assert.equal(value, 'of its own')
-  }
+  assert.equal(await cache.getOrCreate('key', { wait: 50, as: 'string' }, () => 'of its own'), 'of its own')
+  assert.equal(cache.has('key'), false)
   await sleep(200)
   const how = { claimMaxAge: 200, as: 'string' }
   assert.equal(await cache.getOrCreate('key', how, () => 'taken over'), 'taken over')
   assert.equal(cache.getString('key'), 'taken over')
+})
+
+test('what a caller creates without protection is stored, as by callers of other threads', async () => {
+  const cache = kennel.open(newPath())
+  let finish
+  const first = cache.getOrCreate('key', { as: 'string' }, () => new Promise((resolve) => { finish = resolve }))
+  const how = { wait: 20, unprotected: true, uncached: false, as: 'string' }
+  assert.equal(await cache.getOrCreate('key', how, () => 'second'), 'second')
+  assert.equal(cache.getString('key'), 'second')
+  finish('first')
+  assert.equal(await first, 'first')
+  assert.equal(cache.getString('key'), 'second')
 })
 
 test('no value: remembered for a time, if the caller wishes', async () => {

@@ -31,6 +31,7 @@ class Exception extends \RuntimeException
     public const NAMESPACES_FULL = -22;
     public const READ_ONLY = -24;
     public const NO_MEMORY = -25;
+    public const TOO_MANY_TAGS = -28;
     public const RESTING = -29;
     public const NO_HANDLE = -91;
     public const PANIC = -99;

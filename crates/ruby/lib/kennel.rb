@@ -12,7 +12,8 @@ module Kennel
       8 => :unknown_strategy, 9 => :open_elsewhere, 10 => :not_trusted, 11 => :network_filesystem, 12 => :no_space,
       13 => :seats_full, 14 => :bad_option, 15 => :key_too_long, 16 => :too_large, 17 => :not_a_number, 18 => :overflow,
       19 => :busy, 20 => :timed_out, 21 => :own_claim, 22 => :namespaces_full, 23 => :codec, 24 => :read_only,
-      25 => :no_memory, 26 => :buffer_too_small, 28 => :too_many_tags, 29 => :resting, 90 => :closed, 91 => :no_handle, 99 => :panic
+      25 => :no_memory, 26 => :buffer_too_small, 27 => :not_resized, 28 => :too_many_tags, 29 => :resting,
+      30 => :failed_elsewhere, 90 => :closed, 91 => :no_handle, 99 => :panic
     }.freeze
 
     # What to do about an error, by the library's name of the advice.

@@ -45,7 +45,22 @@ const STRUCTS: [(&str, &str); 6] = [
     ("kennel_item", "Entry"),
 ];
 
-/// Compares the header of the crate in this folder with its sources and with the engine's errors.
+/// The files in which packages for other languages name the errors, and how each writes a name with its number.
+const NAMED_IN: [(&str, fn(&str, &str) -> String); 6] = [
+    ("../go/errors.go", |name, _| format!("&Error{{Number: C.KENNEL_E_{name}}}")),
+    ("../node/lib/errors.js", |name, number| format!("{number}: '{name}'")),
+    ("../php/errors.c", |name, _| format!("{{\"{name}\", KENNEL_E_{name}}}")),
+    ("../php/src/Exception.php", |name, number| format!("const {name} = -{number};")),
+    ("../php/stubs/kennel.php", |name, number| format!("const {name} = -{number};")),
+    ("../ruby/lib/kennel.rb", |name, number| format!("{number} => :{}", name.to_lowercase())),
+];
+
+/// Errors that those packages need not name: no function of the header returns the first three, and the packages
+/// themselves handle the others.
+const NOT_NAMED: [&str; 5] = ["CODEC", "NOT_RESIZED", "FAILED_ELSEWHERE", "BUFFER_TOO_SMALL", "BAD_HANDLE"];
+
+/// Compares the header of the crate in this folder with its sources, with the engine's errors, and with the errors that
+/// packages for other languages name.
 pub(crate) fn check(folder: &Path) -> Result<()> {
     let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()));
     let header = without_comments(&read(&folder.join("include/kennel.h"))?);
@@ -66,9 +81,22 @@ pub(crate) fn check(folder: &Path) -> Result<()> {
         .collect();
     let own = ["E_BAD_HANDLE", "E_NO_HANDLE", "E_PANIC"];
     let mut errors = numbers(&header);
+    for (file, written) in NAMED_IN {
+        must_name_all(&errors, &read(&folder.join(file))?, written).with_context(|| file.to_owned())?;
+    }
     errors.retain(|name, _| name.starts_with("E_") && !own.contains(&name.as_str()));
     same("error", &errors, &engines)?;
     same("advice", &quoted_names(&read(&folder.join("include/kennel.h"))?)?, &advices(&engine))
+}
+
+/// Fails if the source of a package lacks one of the header's errors.
+fn must_name_all(header: &BTreeMap<String, String>, source: &str, written: fn(&str, &str) -> String) -> Result<()> {
+    let errors = header.iter().filter_map(|(name, number)| Some((name.strip_prefix("E_")?, number)));
+    for (name, number) in errors.filter(|(name, _)| !NOT_NAMED.contains(name)) {
+        let expected = written(name, number.trim_start_matches('-'));
+        ensure!(source.contains(&expected), "expected all errors of kennel.h, found no `{expected}`");
+    }
+    Ok(())
 }
 
 /// The names that the description of `kennel_last_advice` lists.
@@ -252,6 +280,14 @@ mod tests {
         assert!(same("o", &in_c("uint64_t capacity; size_t size;"), &in_rust).is_err());
         assert!(same("o", &in_c("size_t size; int64_t capacity;"), &in_rust).is_err());
         assert!(same("o", &in_c("size_t size;"), &in_rust).is_err());
+    }
+
+    #[test]
+    fn an_error_without_a_name_in_a_package_is_found() {
+        let header = numbers("#define KENNEL_E_IO (-1)\n#define KENNEL_E_CODEC (-23)\n#define KENNEL_FLAG 7u");
+        let written = |name: &str, number: &str| format!("{number}: {name}");
+        must_name_all(&header, "1: IO", written).unwrap();
+        assert!(must_name_all(&header, "1: OI, 23: CODEC", written).is_err());
     }
 
     #[test]

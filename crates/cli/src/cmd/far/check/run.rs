@@ -67,7 +67,7 @@ pub fn run(args: &CheckArgs) -> CliResult {
     let round_trip = server.round_trip;
     if round_trip * 5 > args.max_staleness {
         return Err(format!(
-            "--max-staleness: expected at least five round trips to the server, which takes {round_trip:.1?}, found {:?}",
+            "--max-staleness: expected at least five round trips to the server, each of which takes {round_trip:.1?}, found {:?}",
             args.max_staleness
         )
         .into());

@@ -15,7 +15,7 @@ use crate::output::stdout;
 const MOST_SHOWN: usize = 10;
 
 const NEXT: &str = "
-Next, check your own server, or keep a near cache of it true:
+Next, check your own server, or keep a near cache of it up to date:
   kennel far check redis://HOST
   kennel far keep redis://HOST /dev/shm/app.kennel --prefix app:";
 
