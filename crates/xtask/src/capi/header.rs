@@ -45,8 +45,11 @@ const STRUCTS: [(&str, &str); 6] = [
     ("kennel_item", "Entry"),
 ];
 
-/// The files in which packages for other languages name the errors, and how each writes a name with its number.
-const NAMED_IN: [(&str, fn(&str, &str) -> String); 6] = [
+/// How a source writes the name of an error with its number.
+type Written = fn(&str, &str) -> String;
+
+/// The files in which packages for other languages name the errors.
+const NAMED_IN: [(&str, Written); 6] = [
     ("../go/errors.go", |name, _| format!("&Error{{Number: C.KENNEL_E_{name}}}")),
     ("../node/lib/errors.js", |name, number| format!("{number}: '{name}'")),
     ("../php/errors.c", |name, _| format!("{{\"{name}\", KENNEL_E_{name}}}")),
@@ -90,7 +93,7 @@ pub(crate) fn check(folder: &Path) -> Result<()> {
 }
 
 /// Fails if the source of a package lacks one of the header's errors.
-fn must_name_all(header: &BTreeMap<String, String>, source: &str, written: fn(&str, &str) -> String) -> Result<()> {
+fn must_name_all(header: &BTreeMap<String, String>, source: &str, written: Written) -> Result<()> {
     let errors = header.iter().filter_map(|(name, number)| Some((name.strip_prefix("E_")?, number)));
     for (name, number) in errors.filter(|(name, _)| !NOT_NAMED.contains(name)) {
         let expected = written(name, number.trim_start_matches('-'));
