@@ -1,10 +1,12 @@
-//! What lookups and scans return.
+//! What lookups, swaps and scans return.
 
 use crate::bytes::copied;
+use crate::error::Outcome;
 use crate::expiry::unix_time;
 use crate::id::{Id, id_of};
+use kennel::Swap;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBool, PyBytes};
 use std::sync::{Mutex, PoisonError};
 
 /// The answer of ``get_if_changed`` if the key still has the value that the caller holds.
@@ -60,6 +62,15 @@ impl Item {
         let Self { ref value, flags, stamp, id, expires, soft_expires, created, is_stale } = *self;
         Self { value: value.clone_ref(py), flags, stamp, id, expires, soft_expires, created, is_stale }
     }
+}
+
+/// The outcome of a swap for Python: the new stamp; None if the key has no value; or False if it has another stamp.
+pub(crate) fn swapped(py: Python<'_>, outcome: Swap) -> Outcome<Bound<'_, PyAny>> {
+    Ok(match outcome {
+        Swap::Stored(stamp) => stamp.0.into_pyobject(py).map_err(PyErr::from)?.into_any(),
+        Swap::Absent => py.None().into_bound(py),
+        _ => PyBool::new(py, false).to_owned().into_any(),
+    })
 }
 
 /// An iterator over keys. Several threads may share one; each key goes to one of them.

@@ -8,34 +8,21 @@ use crate::error::{Outcome, exception};
 use crate::expiry::{Seconds, expiry};
 use crate::handles::{Handles, UsedCache};
 use crate::id::{Id, item_id};
-use crate::item::{Item, Keys, Unchanged};
+use crate::item::{Item, Keys, Unchanged, swapped};
 use crate::open::UntilClosed;
 use crate::set_how::{Moment, how, life, with};
 use crate::stats;
-use crate::tags::Tags;
-use kennel::{Cache, Changed, Error, Invalidation, SetOptions, Stamp, Swap};
+use crate::tags::{Tags, invalidation};
+use kennel::{Cache, Changed, Error, SetOptions, Stamp};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyMemoryView, PySlice};
+use pyo3::types::{PyBytes, PyDict, PyList, PyMemoryView, PySlice};
 use std::sync::Mutex;
 use std::time::Duration;
 
 /// The operations on keys, which a cache and a namespace have in common.
 #[pyclass(module = "kennel._kennel", subclass, weakref, frozen)]
 pub(crate) struct Space(UntilClosed<Handles>);
-
-/// The outcome of a swap for Python: the new stamp; None if the key has no value; or False if it has another stamp.
-fn swapped(py: Python<'_>, outcome: Swap) -> Outcome<Bound<'_, PyAny>> {
-    Ok(match outcome {
-        Swap::Stored(stamp) => stamp.0.into_pyobject(py).map_err(PyErr::from)?.into_any(),
-        Swap::Absent => py.None().into_bound(py),
-        _ => PyBool::new(py, false).to_owned().into_any(),
-    })
-}
-
-fn invalidation(soft: bool) -> Invalidation {
-    if soft { Invalidation::Soft } else { Invalidation::Hard }
-}
 
 fn closed() -> PyErr {
     PyValueError::new_err("the cache is closed")

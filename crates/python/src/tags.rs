@@ -2,11 +2,16 @@
 
 use crate::bytes::Bytes;
 use crate::error::Outcome;
-use kennel::{Error, MAX_TAGS, SetOptions};
+use kennel::{Error, Invalidation, MAX_TAGS, SetOptions};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use std::collections::HashSet;
+
+/// The kind of an invalidation, of tags or of all values.
+pub(crate) fn invalidation(soft: bool) -> Invalidation {
+    if soft { Invalidation::Soft } else { Invalidation::Hard }
+}
 
 /// The names of tags as bytes, from any iterable of names. A single name is refused, because its letters would become
 /// tags.
