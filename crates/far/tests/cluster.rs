@@ -12,6 +12,8 @@ mod nodes;
 #[allow(dead_code)]
 #[path = "common/patience.rs"]
 mod patience;
+#[path = "common/pushed.rs"]
+mod pushed;
 // The test `real` uses all of it.
 #[allow(dead_code)]
 #[path = "common/server.rs"]
@@ -22,6 +24,7 @@ use kennel_far::{Create, Degraded, Error, Expiry, Far, Options, Tracking};
 use near::is_near;
 use nodes::{Cluster, slots_of};
 use patience::{Over, until};
+use pushed::until_pushed;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -390,14 +393,14 @@ fn a_master_dies_and_its_replica_serves_while_the_others_lose_no_trust() {
     let (lost, other) = (place.key_of(0, "lost"), place.key_of(1, "other"));
     for key in [&lost, &other] {
         far.set(key, "1", Expiry::Never).unwrap();
-        until_near(&far, key);
     }
     until("the replica to have it", || {
         let set = [["SET", &lost, "1"].map(str::to_owned).to_vec(), ["WAIT", "1", "5000"].map(str::to_owned).to_vec()];
         place.cluster.nodes[0].ask_all(&set);
         place.cluster.nodes[3].text(&["INFO", "keyspace"]).contains("db0:")
     });
-    until_near(&far, &lost);
+    until_pushed(&far);
+    [&lost, &other].into_iter().for_each(|key| until_near(&far, key));
     place.cluster.nodes[0].kill();
     let killed = Instant::now();
     until("the replica to serve", || {

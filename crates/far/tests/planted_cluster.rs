@@ -9,6 +9,8 @@ mod nodes;
 #[allow(dead_code)]
 #[path = "common/patience.rs"]
 mod patience;
+#[path = "common/pushed.rs"]
+mod pushed;
 // The test `real` uses all of it.
 #[allow(dead_code)]
 #[path = "common/server.rs"]
@@ -17,6 +19,7 @@ mod server;
 use kennel_far::{Far, Options, Rule, leave_out};
 use nodes::{Cluster, slots_of};
 use patience::until;
+use pushed::until_pushed;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -70,10 +73,9 @@ fn is_shown(cluster: &Cluster, near: &Path, name: &str) -> bool {
     let (tracker, keys, slot) = place(cluster, &near, LONG, name);
     let options = Options::new(cluster.url()).prefix("app:").max_staleness(LONG).keepers(0);
     let far = options.near(kennel::Options::new().capacity(1 << 20)).open(near).unwrap();
-    for key in &keys {
-        cluster.nodes[0].ask(&["SET", key, "old"]);
-        until("a near value", || is_near(&far, key, Some("old")));
-    }
+    keys.iter().for_each(|key| drop(cluster.nodes[0].ask(&["SET", key, "old"])));
+    until_pushed(&far);
+    keys.iter().for_each(|key| until("a near value", || is_near(&far, key, Some("old"))));
     // Its proofs are good for as long as this takes, and nobody pings any more.
     drop(tracker);
     cluster.force(slot, 1);

@@ -7,6 +7,8 @@ mod near;
 #[allow(dead_code)]
 #[path = "common/patience.rs"]
 mod patience;
+#[path = "common/pushed.rs"]
+mod pushed;
 #[path = "common/server.rs"]
 mod server;
 
@@ -14,6 +16,7 @@ use kennel_far::resp::Value;
 use kennel_far::{Create, CreateError, Degraded, Error, Expiry, Far, Lookup, Options, RedisStore, Store};
 use near::is_near;
 use patience::until;
+use pushed::until_pushed;
 use server::Server;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -402,7 +405,7 @@ fn two_trackers_of_a_host_and_one_takes_over_without_a_loss_of_trust() {
     trusted(&third);
     until("two trackers that prove", || first.stats().proofs > 0 && second.stats().proofs > 0);
     place.server.ask(&["SET", "app:k", "v"]);
-    thread::sleep(T / 2);
+    until_pushed(&third);
     until("a near value", || is_near(&third, "app:k"));
     let flushes = second.stats().flushes;
     drop(first);
