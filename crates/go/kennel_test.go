@@ -470,56 +470,51 @@ func TestProcesses(t *testing.T) {
 	same(t, string(found), "2")
 }
 
+// Begins to create a value in another goroutine. The function that it returns lets the creation end, and waits for it.
+func beginCreation(t *testing.T, cache *Cache, key []byte, made string) (end func()) {
+	begun, ends, done := make(chan bool), make(chan bool), make(chan bool)
+	go func() {
+		defer close(done)
+		value, err := cache.GetOrCreate(background, key, CreateOptions{}, func([]byte) ([]byte, error) {
+			close(begun)
+			<-ends
+			return []byte(made), nil
+		})
+		if err != nil || string(value) != made {
+			t.Errorf("%q %v", value, err)
+		}
+	}()
+	<-begun
+	return func() {
+		close(ends)
+		<-done
+	}
+}
+
 func TestAStaleValueIsAtHandWhileAnotherGoroutineCreates(t *testing.T) {
 	cache := open(t)
 	key := []byte("key")
 	must(t, cache.Set(key, []byte("old"), Never))
 	must(t, cache.Invalidate(true))
-	begun, ends, done := make(chan bool), make(chan bool), make(chan bool)
-	go func() {
-		defer close(done)
-		value, err := cache.GetOrCreate(background, key, CreateOptions{}, func([]byte) ([]byte, error) {
-			close(begun)
-			<-ends
-			return []byte("new"), nil
-		})
-		if err != nil || string(value) != "new" {
-			t.Errorf("%q %v", value, err)
-		}
-	}()
-	<-begun
+	end := beginCreation(t, cache, key, "new")
 	value, err := cache.GetOrCreate(background, key, CreateOptions{Wait: time.Minute}, func([]byte) ([]byte, error) {
 		t.Error("created twice")
 		return nil, nil
 	})
-	close(ends)
+	end()
 	must(t, err)
 	same(t, string(value), "old")
-	<-done
 }
 
 func TestAValueWithoutProtectionIsStored(t *testing.T) {
 	cache := open(t)
 	key := []byte("key")
-	begun, ends, done := make(chan bool), make(chan bool), make(chan bool)
-	go func() {
-		defer close(done)
-		value, err := cache.GetOrCreate(background, key, CreateOptions{}, func([]byte) ([]byte, error) {
-			close(begun)
-			<-ends
-			return []byte("first"), nil
-		})
-		if err != nil || string(value) != "first" {
-			t.Errorf("%q %v", value, err)
-		}
-	}()
-	<-begun
+	end := beginCreation(t, cache, key, "first")
 	how := CreateOptions{Wait: 20 * time.Millisecond, Unprotected: true, Strict: true}
 	value, err := cache.GetOrCreate(background, key, how, func([]byte) ([]byte, error) { return []byte("second"), nil })
 	must(t, err)
 	same(t, string(value), "second")
-	close(ends)
-	<-done
+	end()
 	value, err = cache.Get(key)
 	must(t, err)
 	same(t, string(value), "second")

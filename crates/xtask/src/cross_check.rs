@@ -37,6 +37,14 @@ impl System {
         Step::cargo(self.name, &format!("run --quiet --package xtask -- {}-check --if-possible", self.name))
     }
 
+    /// The lints of the workspace with its tests.
+    pub(crate) fn lints(&self) -> Step {
+        Step::cargo(self.name, "clippy --workspace --all-targets --all-features --target")
+            .arg(self.target)
+            .harness_args(vec!["-D".into(), "warnings".into()])
+            .component("clippy")
+    }
+
     pub(crate) fn check(&self, args: &Args) -> Result<ExitCode> {
         match toolchain::ensure_target(self.target) {
             Err(error) if args.if_possible => {
@@ -46,10 +54,8 @@ impl System {
             other => other?,
         }
         let [compiler, archiver] = self.c_tools;
-        let step = Step::cargo(self.name, "clippy --workspace --all-targets --all-features --target")
-            .arg(self.target)
-            .harness_args(vec!["-D".into(), "warnings".into()])
-            .component("clippy")
+        let step = self
+            .lints()
             // A folder of its own, so that it need not wait for another build.
             .target_dir("cross-check")
             // Some dependencies compile C code. The check does not need it, and a C compiler for another system is

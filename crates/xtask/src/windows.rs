@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 
+use crate::cross_check::WINDOWS;
 use crate::step::Step;
 use crate::wine::{self, LINKER, TARGET, Wine};
 use crate::wine_python::WinePython;
@@ -61,11 +62,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn test_rust(args: &Args, home: &Path, wine: &Wine) -> Result<()> {
-    let lints = ["-D".to_owned(), "warnings".to_owned()];
-    step("clippy", "clippy --workspace --all-targets --all-features --target", home)
-        .component("clippy")
-        .harness_args(lints.into())
-        .run()?;
+    WINDOWS.lints().env("CARGO_TARGET_DIR", home.to_string_lossy()).run()?;
     let mut tally = Tally::default();
     let tests = tests(args, home, wine).run_line_by_line(|line| tally.read(line));
     println!("\nRust: {tally} on {TARGET} under {}", wine.version);

@@ -186,21 +186,19 @@ enum Use {
     Look,
 }
 
-/// An entry of [`OPEN`]. Whoever has it may open and close the seat's file without giving up a lock of this process.
+/// An entry of [`OPEN`]. While a handle has it, the handle can open and close the seat's file without giving up a lock of
+/// another handle of this process.
 struct Reserved(Use, PathBuf);
 
 impl Reserved {
     /// `None` if another handle of this process uses the file. Only looks do not exclude each other.
     fn to(use_: Use, path: &Path) -> Option<Self> {
-        let me = std::process::id();
         let mut is_free = false;
-        OPEN.rcu(|open| {
-            let mut next: Vec<_> = open.iter().filter(|(process, ..)| *process == me).cloned().collect();
-            is_free = next.iter().all(|(_, seat, other)| seat != path || (use_ == Use::Look && *other == Use::Look));
+        change_open(|open, me| {
+            is_free = open.iter().all(|(_, seat, other)| seat != path || (use_ == Use::Look && *other == Use::Look));
             if is_free {
-                next.push((me, path.to_owned(), use_));
+                open.push((me, path.to_owned(), use_));
             }
-            Arc::new(next)
         });
         is_free.then(|| Self(use_, path.to_owned()))
     }
@@ -208,15 +206,23 @@ impl Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        let me = std::process::id();
-        OPEN.rcu(|open| {
-            let mut next: Vec<_> = open.iter().filter(|(process, ..)| *process == me).cloned().collect();
-            if let Some(at) = next.iter().position(|(_, seat, use_)| *seat == self.1 && *use_ == self.0) {
-                next.swap_remove(at);
+        change_open(|open, _| {
+            if let Some(at) = open.iter().position(|(_, seat, use_)| *seat == self.1 && *use_ == self.0) {
+                open.swap_remove(at);
             }
-            Arc::new(next)
         });
     }
+}
+
+/// Changes this process's entries of [`OPEN`], and removes those that it inherited. `change` gets the entries and the
+/// process's id, and is called again if another thread has changed the list meanwhile.
+fn change_open(mut change: impl FnMut(&mut Vec<(u32, PathBuf, Use)>, u32)) {
+    let me = std::process::id();
+    OPEN.rcu(|open| {
+        let mut own = open.iter().filter(|(process, ..)| *process == me).cloned().collect();
+        change(&mut own, me);
+        Arc::new(own)
+    });
 }
 
 #[cfg(test)]
