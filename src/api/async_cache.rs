@@ -560,7 +560,7 @@ impl AsyncCache {
         Ok(made.into_value())
     }
 
-    /// Stores a created value, or that there is none. A failure is counted and not returned, since the caller has its
+    /// Stores a created value, or its absence. A failure is counted and not returned, since the caller has its
     /// value.
     pub(super) async fn store(&self, claim: Claim, made: Option<&Created>) {
         let _ = claim.store_as_task(made, &mut self.patience()).await;

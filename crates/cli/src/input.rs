@@ -5,7 +5,7 @@ use std::io::Read as _;
 
 use crate::platform::{Stream, is_closed};
 
-/// The argument. If there is none, or it is "-": standard input up to its end.
+/// The argument; without an argument, or with "-", standard input up to its end.
 pub fn read_value(argument: Option<OsString>) -> Result<Vec<u8>, String> {
     match argument {
         Some(value) if value != "-" => Ok(value.into_encoded_bytes()),

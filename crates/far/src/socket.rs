@@ -4,7 +4,7 @@ use crate::error::Error;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-/// The system takes a timeout of zero to mean that there is none.
+/// The system takes a timeout of zero for no timeout.
 pub(crate) const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// The time until a deadline, as a timeout of a socket.

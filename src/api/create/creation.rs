@@ -313,7 +313,7 @@ impl Claim {
         }
     }
 
-    /// Stores a created value, or that there is none. It waits with the claim's own patience, or with one that several
+    /// Stores a created value, or its absence. It waits with the claim's own patience, or with one that several
     /// stores share.
     pub(super) fn store_made(self, made: Option<Made<'_>>, locks: Option<&mut Patience>) -> Result<Stored> {
         let mut own = Patience::of_thread(self.0.lock_wait);

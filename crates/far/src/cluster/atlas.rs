@@ -108,7 +108,7 @@ impl Atlas {
                 }
                 return Ok(());
             }
-            // A damaged map may have the highest number, after which there is none.
+            // A damaged map may have the highest number, so that no number is left for another map.
             let first = if number == 0 { self.clock.now() } else { 0 };
             let next = map.number.max(stored).max(number).max(first).checked_add(1);
             map.number = next.ok_or_else(|| Error::Connection("no number is left for a map of slots".into()))?;
