@@ -183,6 +183,27 @@ fn what_was_invalidated_or_has_expired_makes_room() {
 }
 
 #[test]
+fn an_item_whose_older_value_was_invalidated_leaves_others_their_room() {
+    let place = Place::new();
+    // With an index in which no bucket overflows, whatever the seed.
+    let cache = Options::new().capacity(1 << 20).mean_item(32).stripes(1).create(place.path()).unwrap();
+    let fill = || (0..6_500).for_each(|i| cache.set(format!("key {i:05}"), vec![1; 100]).unwrap());
+    // Those that fit into the places of their older values, and those that do not, take turns.
+    let saved =
+        |i| SavedItem::new(format!("key {i:05}").into_bytes(), Some(vec![2; if i % 2 == 0 { 100 } else { 140 }]));
+    let items: Vec<_> = (0..4_000).map(saved).collect();
+    for evict in [false, true] {
+        fill();
+        cache.clear().unwrap();
+        for restored in cache.restore_multi(&items, &RestoreOptions::new().evict(evict)) {
+            assert_eq!(restored.unwrap(), Restored::Stored);
+        }
+        assert_eq!(all(&cache).len(), items.len(), "evict: {evict}");
+        assert!(cache.verify().is_ok());
+    }
+}
+
+#[test]
 fn what_the_file_holds_is_kept_or_replaced() {
     let place = Place::new();
     let cache = cache(&place, 1 << 20);

@@ -30,16 +30,26 @@ impl<M: Memory> StripeGuard<'_, M> {
         epochs: RecordEpochs,
         heat: Heat,
     ) -> bool {
-        if entry.is_some_and(|entry| draft.fits_in(entry.head)) {
+        let fits_in = |entry: &Entry| draft.fits_in(entry.head);
+        if entry.is_some_and(|entry| fits_in(entry) && !self.is_gone(entry.slot)) {
             self.restore_by_eviction(draft, entry, epochs, heat);
             return true;
         }
         let units = draft.units();
         let bucket = self.store.mem.word(self.store.bucket_of(&draft.key));
         let before = bucket.get();
-        let Some((ring, position)) = self.free_spot(heat.ring, units) else { return false };
+        let spot = self.free_spot(heat.ring, units);
         // Records that have expired may have left this bucket, even this key's own.
         let old = if bucket.get() == before { entry.copied() } else { self.find(&draft.key) };
+        let Some((ring, position)) = spot else {
+            // The place of a record that is gone comes last: the ring's tail cannot pass an item that lies there, nor
+            // reach what is gone behind it.
+            let place = old.filter(fits_in);
+            if let Some(place) = &place {
+                self.restore_by_eviction(draft, Some(place), epochs, heat);
+            }
+            return place.is_some();
+        };
         let spare = match old {
             Some(old) => Some(old.slot_at),
             None => self.spare_slot(&draft.key),
