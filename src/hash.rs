@@ -1,16 +1,16 @@
-//! The hash of a key: it determines the key's stripe, bucket and tag.
+//! The hash of a key: it determines the key's stripe, bucket and short hash.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Bits of the hash that choose the stripe: as many as the largest number of stripes needs.
 const STRIPE_BITS: u32 = 12;
 /// Bits of the hash that a slot keeps.
-pub(crate) const TAG_BITS: u32 = 12;
+pub(crate) const SHORT_HASH_BITS: u32 = 12;
 
 /// A key with its hash: xxh3 with the file's random seed, divided into three disjoint parts.
 ///
 /// ```text
-/// bits 63..24 bucket (by multiply-shift) | 23..12 tag | 11..0 stripe (by modulus)
+/// bits 63..24 bucket (by multiply-shift) | 23..12 short hash | 11..0 stripe (by modulus)
 /// ```
 #[derive(Clone, Copy)]
 pub(crate) struct Key<'a> {
@@ -37,8 +37,8 @@ impl<'a> Key<'a> {
     }
 
     #[inline]
-    pub(crate) fn tag(&self) -> u64 {
-        (self.hash >> STRIPE_BITS) & ((1 << TAG_BITS) - 1)
+    pub(crate) fn short_hash(&self) -> u64 {
+        (self.hash >> STRIPE_BITS) & ((1 << SHORT_HASH_BITS) - 1)
     }
 
     /// The bucket, a number below `buckets`, which is at most 2^32. This takes no division: Lemire, "A fast alternative
@@ -46,7 +46,7 @@ impl<'a> Key<'a> {
     #[inline]
     pub(crate) fn bucket(&self, buckets: u64) -> u64 {
         // The bits are not shifted down, so the bucket is the upper half of the product.
-        let high = self.hash & (u64::MAX << (STRIPE_BITS + TAG_BITS));
+        let high = self.hash & (u64::MAX << (STRIPE_BITS + SHORT_HASH_BITS));
         ((u128::from(high) * u128::from(buckets)) >> 64) as u64
     }
 }

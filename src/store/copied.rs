@@ -90,7 +90,9 @@ impl<M: Memory> Store<M> {
         }
         let slot = found.slot;
         let of = self.key(&key);
-        let is_own = of.tag() == slot.tag() && self.stripe_of(&of) == found.stripe && self.is_true(&copied, &of, true);
+        let is_own = of.short_hash() == slot.short_hash()
+            && self.stripe_of(&of) == found.stripe
+            && self.is_true(&copied, &of, true);
         if is_own { Look::Hit(Ok(SlotItem { key, slot, copied })) } else { Look::Miss }
     }
 
@@ -112,8 +114,9 @@ impl<M: Memory> Store<M> {
         let (from, key_len) = (found.head.key_at() as usize, found.head.key_len() as usize);
         let key = bytes[from..from + key_len].to_vec();
         let of = self.key(&key);
-        let is_own =
-            of.tag() == found.slot.tag() && self.stripe_of(&of) == found.stripe && self.is_true(&copied, &of, true);
+        let is_own = of.short_hash() == found.slot.short_hash()
+            && self.stripe_of(&of) == found.stripe
+            && self.is_true(&copied, &of, true);
         if is_own {
             Look::Hit(RawRecord { key, slot: found.slot, location: found.location(), bytes })
         } else {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version = bucket.version            acquire; odd: a writer is at work, try again
-//! find a live slot whose tag fits; compare the key in its record
+//! find a live slot whose short hash fits; compare the key in its record
 //! copy the wanted part out of the record
 //! fence(acquire)
 //! bucket.version == version           else the copy may be torn: try again
@@ -73,7 +73,7 @@ pub(crate) struct BucketView<'a> {
     stripe: u32,
     bucket: Words<'a, 8>,
     version: u64,
-    /// A bit for each word of the bucket that is a live slot with the key's tag.
+    /// A bit for each word of the bucket that is a live slot with the key's short hash.
     candidates: u32,
 }
 
@@ -545,7 +545,7 @@ impl<M: Memory> Store<M> {
         let mut bytes = Vec::new();
         self.mem.append_out(at + head.key_at(), head.key_len() as usize, &mut bytes);
         let key = self.key(&bytes);
-        let own = key.tag() == slot.tag() && self.stripe_of(&key) == stripe;
+        let own = key.short_hash() == slot.short_hash() && self.stripe_of(&key) == stripe;
         own.then_some(BucketItem { key: bytes, slot, head, extension, value_len })
     }
 }

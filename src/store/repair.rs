@@ -92,7 +92,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         let key = self.store.key(key);
         self.store.stripe_of(&key) == self.stripe
             && self.store.bucket_of(&key) == bucket_of(slot_at)
-            && key.tag() == slot.tag()
+            && key.short_hash() == slot.short_hash()
             && is_sound(&key, rest, head, self.store.extension(at, head), location)
     }
 

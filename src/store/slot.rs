@@ -1,7 +1,7 @@
 //! The slot: eight bytes of the index that say where a key's record lies.
 //!
 //! ```text
-//! bits 63..52 tag | 51 live | 50 main (live) or ghost (not live) | 49..48 access marks | 47..0 log position
+//! bits 63..52 short hash | 51 live | 50 main (live) or ghost (not live) | 49..48 access marks | 47..0 log position
 //! ```
 //!
 //! | live | bit 50 | the slot is |
@@ -14,7 +14,7 @@
 //! Positions only grow (the lap of the ring in the upper bits, an offset in the lower ones), so a slot that has not
 //! changed still means the same record.
 
-use crate::hash::{Key, TAG_BITS};
+use crate::hash::{Key, SHORT_HASH_BITS};
 use crate::names::names;
 
 const POSITION: u64 = (1 << POSITION_BITS) - 1;
@@ -23,7 +23,7 @@ const MARK: u64 = 1 << 48;
 const MARKS: u64 = 3 << 48;
 const MAIN_OR_GHOST: u64 = 1 << 50;
 const LIVE: u64 = 1 << 51;
-const TAG_SHIFT: u32 = 64 - TAG_BITS;
+const SHORT_HASH_SHIFT: u32 = 64 - SHORT_HASH_BITS;
 
 /// The ring in which an item's record lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,18 +46,18 @@ impl Slot {
 
     pub(crate) fn live(key: &Key<'_>, ring: Ring, position: u64) -> Self {
         let main = if ring == Ring::Main { MAIN_OR_GHOST } else { 0 };
-        Self(key.tag() << TAG_SHIFT | LIVE | main | (position & POSITION))
+        Self(key.short_hash() << SHORT_HASH_SHIFT | LIVE | main | (position & POSITION))
     }
 
     /// The top bits of a live slot of this key: see [`Slot::is_live_of`].
     #[inline]
     pub(crate) fn live_pattern(key: &Key<'_>) -> u64 {
-        key.tag() << 1 | 1
+        key.short_hash() << 1 | 1
     }
 
     /// The top bits of a ghost of this key; an empty slot may have the same bits.
     pub(crate) fn ghost_pattern(key: &Key<'_>) -> u64 {
-        key.tag() << 1
+        key.short_hash() << 1
     }
 
     #[inline]
@@ -74,7 +74,7 @@ impl Slot {
     }
 
     pub(crate) fn is_ghost_of(self, key: &Key<'_>) -> bool {
-        self.is_ghost() && self.0 >> TAG_SHIFT == key.tag()
+        self.is_ghost() && self.0 >> SHORT_HASH_SHIFT == key.short_hash()
     }
 
     /// Whether the slot is neither live nor a ghost. Any bit set in such a slot is damage.
@@ -98,8 +98,8 @@ impl Slot {
         self.0 & POSITION
     }
 
-    pub(crate) fn tag(self) -> u64 {
-        self.0 >> TAG_SHIFT
+    pub(crate) fn short_hash(self) -> u64 {
+        self.0 >> SHORT_HASH_SHIFT
     }
 
     pub(crate) fn marks(self) -> u64 {
@@ -159,7 +159,13 @@ impl std::fmt::Debug for Slot {
             (_, true, _) => "ghost",
             _ => "empty",
         };
-        write!(f, "{what}(tag {:#x}, marks {}, position {:#x})", self.tag(), self.marks(), self.position())
+        write!(
+            f,
+            "{what}(short hash {:#x}, marks {}, position {:#x})",
+            self.short_hash(),
+            self.marks(),
+            self.position()
+        )
     }
 }
 
@@ -177,7 +183,10 @@ mod tests {
         assert_eq!((marked.marks(), marked.marked()), (3, None));
         assert!(marked.same(slot) && marked != slot);
         let moved = marked.with_marks(1).moved(Ring::Main, 5);
-        assert_eq!((moved.ring(), moved.position(), moved.marks(), moved.tag()), (Ring::Main, 5, 1, key.tag()));
+        assert_eq!(
+            (moved.ring(), moved.position(), moved.marks(), moved.short_hash()),
+            (Ring::Main, 5, 1, key.short_hash())
+        );
         let ghost = slot.ghost();
         assert!(ghost.is_ghost_of(&key) && !ghost.is_live() && ghost.position() == slot.position());
         assert!(Slot::EMPTY.is_empty() && !ghost.is_empty() && !slot.is_empty());

@@ -468,7 +468,7 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         slots(bucket_at).find_map(|slot_at| {
             let slot = self.slot(slot_at);
             let here = slot.is_live() && slot.ring() == ring && slot.position() == position;
-            (here && slot.tag() == key.tag()).then_some((slot_at, slot))
+            (here && slot.short_hash() == key.short_hash()).then_some((slot_at, slot))
         })
     }
 

@@ -152,7 +152,7 @@ struct Check<'a> {
 struct Met {
     dead: bool,
     bucket_at: u64,
-    tag: u64,
+    short_hash: u64,
     epoch: u64,
     slots: u32,
 }
@@ -211,7 +211,7 @@ impl Check<'_> {
         let met = Met {
             dead: head.is_dead(),
             bucket_at: self.store.bucket_of(&key),
-            tag: key.tag(),
+            short_hash: key.short_hash(),
             epoch: head.epoch(),
             slots: 0,
         };
@@ -292,7 +292,8 @@ impl Check<'_> {
             return false;
         };
         met.slots += 1;
-        let (dead, own) = (met.dead, met.bucket_at == bucket_at && met.tag == slot.tag() && met.slots == 1);
+        let (dead, own) =
+            (met.dead, met.bucket_at == bucket_at && met.short_hash == slot.short_hash() && met.slots == 1);
         let counts = met.epoch >= epoch;
         if dead {
             self.problem("dead marks", format!("{here}: its record is marked dead"));
