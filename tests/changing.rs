@@ -91,7 +91,7 @@ impl Hand {
 
 fn options() -> Options {
     let sizes = Options::new().capacity(16 << 10).stripes(2).mean_item(100).seats(2).namespaces(4).claims(4);
-    sizes.seed(5).verify_reads(true).lock_wait(Duration::from_millis(5))
+    sizes.seed(5).verify_reads(true).lock_wait(Duration::from_millis(1))
 }
 
 fn key(n: u32) -> String {

@@ -243,7 +243,8 @@ pub fn assert_sound(cache: &Cache) {
     assert!(found.is_ok() && found.unchecked.is_empty(), "{found:#?}");
 }
 
-/// Runs work that must end; panics if it does not, so that a hang is a failure with a name.
+/// Runs work that must end; panics if it does not, so that a hang is a failure with a name. Work with many short waits
+/// takes long on a busy machine, so the limit is that of several children.
 #[track_caller]
 pub fn must_end<T: Send + 'static>(what: &str, run: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, ended) = std::sync::mpsc::channel();
@@ -252,7 +253,7 @@ pub fn must_end<T: Send + 'static>(what: &str, run: impl FnOnce() -> T + Send + 
         let _ = done.send(());
         result
     });
-    if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(children::PATIENCE) {
+    if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(children::PATIENCE * 4) {
         panic!("{what} does not end");
     }
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

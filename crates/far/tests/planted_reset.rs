@@ -27,7 +27,7 @@ fn a_late_fill_of_an_emptied_near_file_is_found() {
     let run = || under_reads("emptied", Degraded::Bypass, FEW_KEYS, emptied);
     assert_eq!(run(), Ok(()));
     leave_out(Some(Rule::FillsClaim));
-    let is_found = (0..10).any(|_| run().is_err());
+    let is_found = (0..20).any(|_| run().is_err());
     leave_out(None);
     assert!(is_found, "without claims nothing was found");
 }

@@ -42,7 +42,7 @@ fn the_absence_of_each_rule_is_found() {
     patience::shorten();
     for (rule, scenario) in RULES {
         leave_out(Some(rule));
-        let is_found = (0..3).any(|_| std::panic::catch_unwind(scenario).is_err());
+        let is_found = (0..6).any(|_| std::panic::catch_unwind(scenario).is_err());
         leave_out(None);
         assert!(is_found, "without {rule:?} nothing was found");
     }
