@@ -224,6 +224,36 @@ fn memory_of_expired_items_is_taken_back_before_anything_is_evicted_for_it() {
     assert_sound(&t.cache);
 }
 
+/// How many of 6 000 new items a cache keeps that was full of items, after `end` has ended those. Half of the new items
+/// may have keys of the old ones.
+fn kept_after(end: impl Fn(&Timed), has_old_keys: bool) -> usize {
+    let (place, clock) = (Place::new(), TestClock::at(NOW));
+    let options = Options::new().capacity(1 << 20).mean_item(32).stripes(1).seed(5).clock(clock.clone());
+    let t = Timed { cache: options.create(place.path()).unwrap(), clock, _place: place };
+    let how = SetOptions::new().expiry(after(10));
+    for n in 0..20_000u32 {
+        t.cache.set_with(n.to_le_bytes(), [1; 100], &how).unwrap();
+    }
+    let old: Vec<u32> = t.cache.keys().map(|key| u32::from_le_bytes(key[..].try_into().unwrap())).collect();
+    assert!((3_000..10_000).contains(&old.len()), "{}", old.len());
+    end(&t);
+    let key = |n: u32| if has_old_keys && n.is_multiple_of(2) { old[n as usize / 2] } else { 20_000 + n };
+    (0..6_000).for_each(|n| t.cache.set(key(n).to_le_bytes(), [2; 100]).unwrap());
+    assert_sound(&t.cache);
+    (0..6_000).filter(|n| t.cache.contains(key(*n).to_le_bytes())).count()
+}
+
+#[test]
+fn a_full_cache_whose_items_are_gone_holds_as_much_as_a_new_one() {
+    let kept = [
+        kept_after(|t| t.cache.clear().unwrap(), false),
+        kept_after(|t| t.cache.clear().unwrap(), true),
+        kept_after(|t| t.clock.set(NOW + 10), false),
+    ];
+    // A few find a full bucket.
+    assert!(kept.iter().all(|kept| *kept > 5_900), "{kept:?}");
+}
+
 #[test]
 fn all_handles_go_by_their_own_clock() {
     let (place, clock, late) = (Place::new(), TestClock::at(NOW), TestClock::at(NOW + 1000));

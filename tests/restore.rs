@@ -204,6 +204,26 @@ fn an_item_whose_older_value_was_invalidated_leaves_others_their_room() {
 }
 
 #[test]
+fn behind_items_in_use_what_is_gone_is_replaced_in_its_place() {
+    let place = Place::new();
+    // With an index in which no bucket overflows, whatever the seed.
+    let cache = Options::new().capacity(1 << 20).mean_item(32).stripes(1).create(place.path()).unwrap();
+    let pages = cache.namespace("pages", &NamespaceOptions::new()).unwrap();
+    // The oldest of both rings are in use. Nothing is read, so each ring's tail stays where they are.
+    (0..1_000).for_each(|i| cache.set(format!("in use {i:05}"), vec![1; 100]).unwrap());
+    (0..4_000).for_each(|i| pages.set(format!("key {i:05}"), vec![1; 100]).unwrap());
+    let items: Vec<_> = pages.hottest_first().collect();
+    assert_eq!((items.len(), cache.keys().count()), (4_000, 5_000));
+    pages.clear().unwrap();
+    for restored in pages.restore_multi(&items, &RestoreOptions::new()) {
+        assert_eq!(restored.unwrap(), Restored::Stored);
+    }
+    assert_eq!((pages.keys().count(), cache.keys().count()), (4_000, 5_000));
+    assert_eq!(cache.stats().counters.evictions(), 0);
+    assert!(cache.verify().is_ok());
+}
+
+#[test]
 fn what_the_file_holds_is_kept_or_replaced() {
     let place = Place::new();
     let cache = cache(&place, 1 << 20);

@@ -7,8 +7,8 @@
 //! queues are all you need for cache eviction", SOSP 2023.)
 //!
 //! Kennel adds two rules. A record that leaves the small ring moves to the main ring, read or not, whenever the main
-//! ring has a free gap that fits it. Ghosts live in the spare slots of the index, and the oldest ghost is replaced
-//! first.
+//! ring has a free gap that fits it, or records at its tail that were invalidated or have expired leave one. Ghosts live
+//! in the spare slots of the index, and the oldest ghost is replaced first.
 //!
 //! Each move or eviction of a record is an operation with an intent of its own.
 
@@ -166,7 +166,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         let units = head.units();
         let promoted = slot.marks() >= PROMOTED_FROM && budget.spend(units);
         let position =
-            if promoted { Some(self.reserve(Ring::Main, units, budget)) } else { self.room_at_head(Ring::Main, units) };
+            if promoted { Some(self.reserve(Ring::Main, units, budget)) } else { self.room_for_unread(units, budget) };
         if self.tail(Ring::Small) != slot.position() {
             return; // `reserve` met damage in the main ring and emptied the stripe.
         }
@@ -181,6 +181,42 @@ impl<M: Memory> StripeGuard<'_, M> {
                 self.count(StripeCount::EvictionsSmall);
             }
         }
+    }
+
+    /// A free position in the main ring for a record that leaves the small ring without a promotion. What was invalidated
+    /// or has expired makes room for it, so a full cache holds as much after it was cleared as a new one. What was
+    /// replaced does not: where values are often replaced, the ring would fill with records that nobody read.
+    fn room_for_unread(&mut self, units: u64, budget: &mut Budget) -> Option<u64> {
+        loop {
+            if let Some(position) = self.room_at_head(Ring::Main, units) {
+                return Some(position);
+            }
+            if !self.is_tail_gone(Ring::Main) {
+                return None;
+            }
+            self.leave_one(Ring::Main, budget);
+        }
+    }
+
+    /// Whether a pad, or a record that was invalidated or has expired, lies at a ring's tail.
+    pub(super) fn is_tail_gone(&self, ring: Ring) -> bool {
+        self.at_tail(ring).is_some_and(|(at, head)| self.is_gone_at(at, head))
+    }
+
+    /// Whether this is a pad, or a record that was invalidated or has expired.
+    pub(super) fn is_gone_at(&self, at: u64, head: Head) -> bool {
+        head.is_pad() || !self.store.visibility(at, head, || self.now_ms()).is_seen(true)
+    }
+
+    /// The offset and the header of what lies at a ring's tail; `None` if the ring is empty or damaged there.
+    pub(super) fn at_tail(&self, ring: Ring) -> Option<(u64, Head)> {
+        let (tail, used) = (self.tail(ring), self.used(ring));
+        if used == 0 {
+            return None;
+        }
+        let at = self.address(ring, tail);
+        let head = self.head_at(ring, tail, at);
+        (self.shape(ring).can_step(tail, head.units(), used) && is_known(head)).then_some((at, head))
     }
 
     fn leave_main(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, budget: &mut Budget, passed: u64) {

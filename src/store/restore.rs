@@ -5,7 +5,6 @@
 //! most used items first keeps those, however small the file is.
 
 use super::counters::StripeCount;
-use super::evict::is_known;
 use super::find::Entry;
 use super::record::{NewRecord, RecordEpochs};
 use super::slot::{Ring, Slot};
@@ -31,8 +30,10 @@ impl<M: Memory> StripeGuard<'_, M> {
         heat: Heat,
     ) -> bool {
         let fits_in = |entry: &Entry| draft.fits_in(entry.head);
-        if entry.is_some_and(|entry| fits_in(entry) && !self.is_gone(entry.slot)) {
-            self.restore_by_eviction(draft, entry, epochs, heat);
+        // As for a write, an item in the place of a record that is gone must not stop a tail that can go on.
+        let keeps_place = |entry: &Entry| !self.is_gone(entry.slot) || !self.is_over(entry.slot.ring());
+        if let Some(entry) = entry.filter(|entry| fits_in(entry) && keeps_place(entry)) {
+            self.restore_in_place(draft, entry, epochs, heat);
             return true;
         }
         let units = draft.units();
@@ -42,11 +43,10 @@ impl<M: Memory> StripeGuard<'_, M> {
         // Records that have expired may have left this bucket, even this key's own.
         let old = if bucket.get() == before { entry.copied() } else { self.find(&draft.key) };
         let Some((ring, position)) = spot else {
-            // The place of a record that is gone comes last: the ring's tail cannot pass an item that lies there, nor
-            // reach what is gone behind it.
+            // The tail has met an item in use.
             let place = old.filter(fits_in);
             if let Some(place) = &place {
-                self.restore_by_eviction(draft, Some(place), epochs, heat);
+                self.restore_in_place(draft, place, epochs, heat);
             }
             return place.is_some();
         };
@@ -59,6 +59,12 @@ impl<M: Memory> StripeGuard<'_, M> {
         self.append(draft, epochs, Slot::live(&draft.key, ring, position), slot_at, old);
         self.warm_up(draft, heat);
         true
+    }
+
+    fn restore_in_place(&mut self, draft: &NewRecord<'_>, place: &Entry, epochs: RecordEpochs, heat: Heat) {
+        self.count(StripeCount::Sets);
+        self.overwrite(place, draft, epochs);
+        self.warm_up(draft, heat);
     }
 
     /// Stores a saved item as a write stores a new one, so it may evict others.
@@ -108,14 +114,10 @@ impl<M: Memory> StripeGuard<'_, M> {
     /// Whether the tail of a ring can pass what lies there without a loss: a pad, something damaged, or a record that
     /// was replaced, removed or invalidated, or has expired.
     fn is_over(&self, ring: Ring) -> bool {
-        let (tail, used) = (self.tail(ring), self.used(ring));
-        if used == 0 {
-            return false;
+        match self.at_tail(ring) {
+            Some((at, head)) => head.is_dead() || self.is_gone_at(at, head),
+            None => self.used(ring) > 0,
         }
-        let at = self.address(ring, tail);
-        let head = self.head_at(ring, tail, at);
-        let is_sane = self.shape(ring).can_step(tail, head.units(), used) && is_known(head);
-        !is_sane || head.is_pad() || head.is_dead() || !self.store.visibility(at, head, || self.now_ms()).is_seen(true)
     }
 
     /// A slot for a key that has none; `None` if an item in use would have to give up its slot. A record that has
@@ -134,6 +136,6 @@ impl<M: Memory> StripeGuard<'_, M> {
     /// Whether no read would return the record of a live slot.
     fn is_gone(&self, slot: Slot) -> bool {
         let record = self.store.record_at(self.stripe, slot.ring(), slot.position()).filter(|_| self.is_held(slot));
-        record.is_none_or(|at| !self.store.visibility(at, self.store.head(at), || self.now_ms()).is_seen(true))
+        record.is_none_or(|at| self.is_gone_at(at, self.store.head(at)))
     }
 }

@@ -52,6 +52,14 @@ impl<M: Memory> Store<M> {
         }
     }
 
+    /// Whether an invalidation of the cache, of the record's namespace or of one of its tags has removed the record at an
+    /// offset, whose header is loaded.
+    #[inline(always)]
+    pub(super) fn is_cleared(&self, at: u64, head: Head) -> bool {
+        // Whether it has expired makes no difference, so the time is not asked for.
+        self.visibility(at, head, || 0) == Visibility::Cleared
+    }
+
     /// Whether a record is older than the last soft invalidation of the cache, of its namespace or of one of its tags.
     #[inline(always)]
     pub(crate) fn is_outdated(&self, head: Head, extension: Extension) -> bool {

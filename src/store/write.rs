@@ -37,10 +37,18 @@ impl<M: Memory> StripeGuard<'_, M> {
         debug_assert!(epochs.cache <= self.epoch());
         self.count(StripeCount::Sets);
         match entry {
-            Some(entry) if draft.fits_in(entry.head) => self.overwrite(entry, draft, epochs),
+            Some(entry) if draft.fits_in(entry.head) && self.keeps_place(entry) => self.overwrite(entry, draft, epochs),
             // Passes copies on, so that the overwrite path need not keep either of them in memory.
             _ => self.insert(&{ *draft }, entry.copied(), epochs),
         }
+    }
+
+    /// Whether a value that fits is written over the key's record. An item in the place of an invalidated record keeps the
+    /// ring's tail from the invalidated ones beside it, whose memory only the tail frees. So if the tail is on its way
+    /// through such records, the item goes to the head.
+    #[inline(always)]
+    fn keeps_place(&self, entry: &Entry) -> bool {
+        !self.store.is_cleared(entry.at, entry.head) || !self.is_tail_gone(entry.slot.ring())
     }
 
     /// Makes room at the head of a ring and writes a record there.
@@ -101,7 +109,7 @@ impl<M: Memory> StripeGuard<'_, M> {
     /// Overwrites a small record in place while its bucket is odd. A store before that touches the page, so that
     /// readers do not wait for a page fault.
     #[inline(always)]
-    fn overwrite(&mut self, entry: &Entry, draft: &NewRecord<'_>, epochs: RecordEpochs) -> u64 {
+    pub(super) fn overwrite(&mut self, entry: &Entry, draft: &NewRecord<'_>, epochs: RecordEpochs) -> u64 {
         let words = self.store.mem.words::<4>(entry.at);
         words.at(0).set(Step::InPlace, words.get(0));
         let live = self.live_with(Some(entry.head.epoch()), Some(epochs.cache));
