@@ -56,6 +56,11 @@ impl<M: Memory> Store<M> {
     /// offset, whose header is loaded.
     #[inline(always)]
     pub(super) fn is_cleared(&self, at: u64, head: Head) -> bool {
+        head.epoch() < self.epochs().hard() || (head.is_extended() && self.is_extended_cleared(at, head))
+    }
+
+    #[inline(never)]
+    fn is_extended_cleared(&self, at: u64, head: Head) -> bool {
         // Whether it has expired makes no difference, so the time is not asked for.
         self.visibility(at, head, || 0) == Visibility::Cleared
     }
