@@ -85,18 +85,13 @@ impl<M: Memory> StripeGuard<'_, M> {
 
     /// Evicts the record at a ring's tail, or moves it; in either case the tail passes it.
     pub(super) fn leave_one(&mut self, ring: Ring, budget: &mut Budget) {
-        let tail = self.tail(ring);
-        let shape = self.shape(ring);
-        let at = self.address(ring, tail);
-        let head = self.head_at(ring, tail, at);
-        let units = head.units();
-        if !shape.can_step(tail, units, self.used(ring)) || !is_known(head) {
+        let Some((tail, at, head)) = self.at_tail(ring) else {
             // Only damage leads here: the walk cannot go on, because the start of the next record is unknown.
             self.count(StripeCount::Dropped);
             self.empty();
             return;
-        }
-        let passed = shape.advance(tail, units);
+        };
+        let passed = self.shape(ring).advance(tail, head.units());
         if head.is_pad() || head.is_dead() {
             self.set_tail(ring, passed);
         } else if let Some((slot_at, slot)) = self.slot_of(ring, tail, at, head) {
@@ -112,15 +107,11 @@ impl<M: Memory> StripeGuard<'_, M> {
     /// the record at the tail itself.) The lengths of the record at the tail come from the file, so they are checked as
     /// for a record that leaves.
     pub(super) fn prefetch_departure(&self, ring: Ring, units: u64) {
-        let (shape, tail, used) = (self.shape(ring), self.tail(ring), self.used(ring));
-        if shape.units - used >= units {
+        let shape = self.shape(ring);
+        if shape.units - self.used(ring) >= units {
             return;
         }
-        let at = self.address(ring, tail);
-        let head = self.head_at(ring, tail, at);
-        if !shape.can_step(tail, head.units(), used) || !is_known(head) {
-            return;
-        }
+        let Some((tail, at, head)) = self.at_tail(ring) else { return };
         let next = self.address(ring, shape.advance(tail, head.units()));
         (0..2).for_each(|line| self.store.mem.prefetch(next + line * 64));
         let mut short = [0; SHORT_KEY];
@@ -130,6 +121,14 @@ impl<M: Memory> StripeGuard<'_, M> {
             self.store.mem.copy_out(at + head.key_at(), bytes);
             self.store.mem.prefetch(self.store.bucket_of(&self.store.key(bytes)));
         }
+    }
+
+    /// The position, the offset and the header of what lies at a ring's tail; `None` if the ring is empty or damaged there.
+    pub(super) fn at_tail(&self, ring: Ring) -> Option<(u64, u64, Head)> {
+        let tail = self.tail(ring);
+        let at = self.address(ring, tail);
+        let head = self.head_at(ring, tail, at);
+        (self.shape(ring).can_step(tail, head.units(), self.used(ring)) && is_known(head)).then_some((tail, at, head))
     }
 
     /// The header of the record or pad at a position. A pad may be a single word, so only its shape is loaded.
@@ -200,23 +199,12 @@ impl<M: Memory> StripeGuard<'_, M> {
 
     /// Whether a pad, or a record that was invalidated or has expired, lies at a ring's tail.
     pub(super) fn is_tail_gone(&self, ring: Ring) -> bool {
-        self.at_tail(ring).is_some_and(|(at, head)| self.is_gone_at(at, head))
+        self.at_tail(ring).is_some_and(|(_, at, head)| self.is_gone_at(at, head))
     }
 
     /// Whether this is a pad, or a record that was invalidated or has expired.
     pub(super) fn is_gone_at(&self, at: u64, head: Head) -> bool {
         head.is_pad() || !self.store.visibility(at, head, || self.now_ms()).is_seen(true)
-    }
-
-    /// The offset and the header of what lies at a ring's tail; `None` if the ring is empty or damaged there.
-    pub(super) fn at_tail(&self, ring: Ring) -> Option<(u64, Head)> {
-        let (tail, used) = (self.tail(ring), self.used(ring));
-        if used == 0 {
-            return None;
-        }
-        let at = self.address(ring, tail);
-        let head = self.head_at(ring, tail, at);
-        (self.shape(ring).can_step(tail, head.units(), used) && is_known(head)).then_some((at, head))
     }
 
     fn leave_main(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, budget: &mut Budget, passed: u64) {

@@ -115,7 +115,7 @@ impl<M: Memory> StripeGuard<'_, M> {
     /// was replaced, removed or invalidated, or has expired.
     fn is_over(&self, ring: Ring) -> bool {
         match self.at_tail(ring) {
-            Some((at, head)) => head.is_dead() || self.is_gone_at(at, head),
+            Some((_, at, head)) => head.is_dead() || self.is_gone_at(at, head),
             None => self.used(ring) > 0,
         }
     }
