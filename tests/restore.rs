@@ -185,8 +185,8 @@ fn what_was_invalidated_or_has_expired_makes_room() {
 #[test]
 fn an_item_whose_older_value_was_invalidated_leaves_others_their_room() {
     let place = Place::new();
-    // With an index in which no bucket overflows, whatever the seed.
-    let cache = Options::new().capacity(1 << 20).mean_item(32).stripes(1).create(place.path()).unwrap();
+    // With this seed no bucket of the index overflows.
+    let cache = Options::new().capacity(1 << 20).mean_item(32).stripes(1).seed(5).create(place.path()).unwrap();
     let fill = || (0..6_500).for_each(|i| cache.set(format!("key {i:05}"), vec![1; 100]).unwrap());
     // Those that fit into the places of their older values, and those that do not, take turns.
     let saved =
@@ -206,8 +206,8 @@ fn an_item_whose_older_value_was_invalidated_leaves_others_their_room() {
 #[test]
 fn behind_items_in_use_what_is_gone_is_replaced_in_its_place() {
     let place = Place::new();
-    // With an index in which no bucket overflows, whatever the seed.
-    let cache = Options::new().capacity(1 << 20).mean_item(32).stripes(1).create(place.path()).unwrap();
+    // With this seed no bucket of the index overflows.
+    let cache = Options::new().capacity(1 << 20).mean_item(32).stripes(1).seed(5).create(place.path()).unwrap();
     let pages = cache.namespace("pages", &NamespaceOptions::new()).unwrap();
     // The oldest of both rings are in use. Nothing is read, so each ring's tail stays where they are.
     (0..1_000).for_each(|i| cache.set(format!("in use {i:05}"), vec![1; 100]).unwrap());
