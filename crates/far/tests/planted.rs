@@ -1,6 +1,8 @@
 //! Each rule is left out, and a schedule finds its absence.
 #![cfg(all(unix, feature = "faults"))]
 
+#[path = "common/near.rs"]
+mod near;
 // Each test uses a part of it.
 #[allow(dead_code)]
 #[path = "common/patience.rs"]

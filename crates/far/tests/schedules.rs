@@ -1,6 +1,8 @@
 //! The races of the design, each played by a test that decides when every byte comes.
 #![cfg(unix)]
 
+#[path = "common/near.rs"]
+mod near;
 // Each test uses a part of it.
 #[allow(dead_code)]
 #[path = "common/patience.rs"]

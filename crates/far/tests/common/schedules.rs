@@ -1,6 +1,7 @@
 //! Schedules that random runs do not find: each is a function that fails if a promise is broken.
 
 use super::played::{At, Stage, Stopped, T};
+use crate::near::is_near;
 use crate::patience::until;
 use kennel_far::{Degraded, Expiry, Far, TimeToLive};
 use std::thread;
@@ -46,11 +47,7 @@ fn with_near_value() -> (Stage, Far) {
     let stage = Stage::new();
     let far = stage.tracked();
     stage.set_silently("k", "v1");
-    until("a near value", || {
-        let hits = far.stats().hits;
-        get(&far, "k");
-        far.stats().hits > hits
-    });
+    until("a near value", || is_near(&far, "k"));
     (stage, far)
 }
 
