@@ -124,6 +124,7 @@ impl<M: Memory> StripeGuard<'_, M> {
     }
 
     /// The position, the offset and the header of what lies at a ring's tail; `None` if the ring is empty or damaged there.
+    #[inline(always)]
     pub(super) fn at_tail(&self, ring: Ring) -> Option<(u64, u64, Head)> {
         let tail = self.tail(ring);
         let at = self.address(ring, tail);
